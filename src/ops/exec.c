@@ -1,0 +1,68 @@
+/* exec.c - where operations run: backend, threads, scratch. */
+#include "ops/ops.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+iso_status iso_exec_create(iso_exec *out, const char *backend, iso_dtype dtype, iso_pool *pool,
+                           iso_counters *counters) {
+    *out = (iso_exec){.dtype = dtype, .pool = pool, .measuring = true, .counters = counters};
+    bool is_cpu = strcmp(backend, "cpu") == 0;
+    if (!is_cpu && strcmp(backend, "ref") != 0)
+        return iso_fail(ISO_ERR_UNSUPPORTED, "backend '%s' is not built in; there are cpu and ref",
+                        backend);
+    if (dtype != ISO_F32 && (is_cpu || dtype != ISO_F64))
+        return iso_fail(ISO_ERR_UNSUPPORTED, "backend '%s' has no kernels for %s", backend,
+                        iso_dtype_name(dtype));
+    iso_kernels *kernels = calloc(1, sizeof *kernels);
+    if (!kernels) return iso_fail(ISO_ERR_MEMORY, "cannot allocate the table of kernels");
+    if (dtype == ISO_F64)
+        iso_kernels_init_ref_f64(kernels);
+    else
+        iso_kernels_init_ref_f32(kernels);
+    if (is_cpu) iso_kernels_init_cpu(kernels);
+    out->kernels = kernels;
+    iso_arena_init(&out->scratch);
+    return ISO_OK;
+}
+
+iso_status iso_exec_start(iso_exec *exec) {
+    ISO_ASSERT(exec->measuring && exec->scratch.used_bytes == 0);
+    ISO_TRY(iso_arena_create(&exec->scratch, exec->scratch.peak_bytes));
+    exec->measuring = false;
+    return ISO_OK;
+}
+
+void iso_exec_release(iso_exec *exec) {
+    iso_arena_release(&exec->scratch);
+    free((void *)exec->kernels);
+    *exec = (iso_exec){0};
+}
+
+void iso_exec_thread_start(void) {
+    omp_set_num_threads(1);
+}
+
+void iso_exec_pieces(const iso_exec *exec, int64_t n_pieces, iso_piece_fn fn, void *ctx) {
+    if (exec->pool) {
+        iso_pool_run(exec->pool, n_pieces, fn, ctx);
+        return;
+    }
+    for (int64_t i = 0; i < n_pieces; i++) fn(ctx, i, 0);
+}
+
+int iso_exec_n_threads(const iso_exec *exec) {
+    return exec->pool ? iso_pool_n_threads(exec->pool) : 1;
+}
+
+void iso_alibi_slopes(float *slopes, int64_t A) {
+    int64_t n = 1;
+    while (n * 2 <= A) n *= 2;
+    for (int64_t k = 1; k <= n; k++) slopes[k - 1] = (float)exp2(-8.0 * (double)k / (double)n);
+    for (int64_t i = n; i < A; i++) {
+        double k = 2.0 * (double)(i - n) + 1;
+        slopes[i] = (float)exp2(-4.0 * k / (double)n);
+    }
+}
