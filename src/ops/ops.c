@@ -45,7 +45,7 @@ static void op_end(iso_exec *ex, iso_op op, int64_t start_ns) {
     ex->counters->time_ns[op] += now_ns() - start_ns;
 }
 
-static void count(iso_exec *ex, iso_flops kind, int64_t flops) {
+static void count(iso_exec *ex, iso_component kind, int64_t flops) {
     ex->counters->model_flops[kind] += flops;
     ex->counters->executed_flops += flops;
 }
@@ -98,7 +98,7 @@ void iso_norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dw, iso_tensor dy, iso
 }
 
 void iso_linear_fwd(iso_exec *ex, iso_tensor y, iso_tensor residual, iso_tensor x, iso_tensor w,
-                    iso_flops kind) {
+                    iso_component kind) {
     int64_t T = x.dims[0], out = w.dims[0], in = w.dims[1], t0 = now_ns();
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, T, in, 1));
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 2, out, in, 1));
@@ -110,7 +110,7 @@ void iso_linear_fwd(iso_exec *ex, iso_tensor y, iso_tensor residual, iso_tensor 
 }
 
 void iso_linear_bwd_input(iso_exec *ex, iso_tensor dx, bool accumulate, iso_tensor dy, iso_tensor w,
-                          iso_flops kind) {
+                          iso_component kind) {
     int64_t T = dy.dims[0], out = w.dims[0], in = w.dims[1], t0 = now_ns();
     ISO_ASSERT(iso_tensor_is(&dx, ex->dtype, 2, T, in, 1));
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 2, out, in, 1));
@@ -121,7 +121,7 @@ void iso_linear_bwd_input(iso_exec *ex, iso_tensor dx, bool accumulate, iso_tens
 }
 
 void iso_linear_bwd_weight(iso_exec *ex, iso_tensor dw, iso_tensor dy, iso_tensor x,
-                           iso_flops kind) {
+                           iso_component kind) {
     int64_t T = dy.dims[0], out = dw.dims[0], in = dw.dims[1], t0 = now_ns();
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, T, in, 1));
     ISO_ASSERT(iso_tensor_is(&dw, ex->dtype, 2, out, in, 1));
@@ -143,8 +143,8 @@ void iso_rope(iso_exec *ex, iso_tensor qkv, const iso_attention *at, double thet
 static void count_attention(iso_exec *ex, const iso_attention *at, bool backward) {
     int64_t product = product_flops(at->B * at->A * at->S, at->S, at->d);
     int64_t scores = product_flops(at->B * at->A, at->S, at->S) / 2;
-    ex->counters->model_flops[ISO_FLOPS_SCORES] += (backward ? 4 : 2) * product;
-    ex->counters->model_flops[ISO_FLOPS_SOFTMAX] += (backward ? 6 : 3) * scores;
+    ex->counters->model_flops[ISO_COMPONENT_ATTENTION_SCORES] += (backward ? 4 : 2) * product;
+    ex->counters->model_flops[ISO_COMPONENT_SOFTMAX] += (backward ? 6 : 3) * scores;
     ex->counters->executed_flops += ex->kernels->attention_executed(at, backward);
 }
 
@@ -260,7 +260,7 @@ void iso_grouped_fwd(iso_exec *ex, iso_tensor y, iso_tensor x, iso_tensor w,
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, R, in, 1));
     ISO_ASSERT(iso_tensor_is(&y, ex->dtype, 2, R, out, 1));
     ex->kernels->grouped_fwd(ex, y.data, x.data, w.data, rt->offsets, rt->E, out, in, R);
-    count(ex, ISO_FLOPS_ROUTED, product_flops(R, out, in));
+    count(ex, ISO_COMPONENT_FFN_ROUTED, product_flops(R, out, in));
     op_end(ex, ISO_OP_GROUPED_FWD, t0);
 }
 
@@ -271,7 +271,7 @@ void iso_grouped_bwd_input(iso_exec *ex, iso_tensor dx, iso_tensor dy, iso_tenso
     ISO_ASSERT(iso_tensor_is(&dx, ex->dtype, 2, R, in, 1));
     ISO_ASSERT(iso_tensor_is(&dy, ex->dtype, 2, R, out, 1));
     ex->kernels->grouped_bwd_input(ex, dx.data, dy.data, w.data, rt->offsets, rt->E, out, in, R);
-    count(ex, ISO_FLOPS_ROUTED, product_flops(R, out, in));
+    count(ex, ISO_COMPONENT_FFN_ROUTED, product_flops(R, out, in));
     op_end(ex, ISO_OP_GROUPED_BWD_INPUT, t0);
 }
 
@@ -282,7 +282,7 @@ void iso_grouped_bwd_weight(iso_exec *ex, iso_tensor dw, iso_tensor dy, iso_tens
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, R, in, 1));
     ISO_ASSERT(iso_tensor_is(&dy, ex->dtype, 2, R, out, 1));
     ex->kernels->grouped_bwd_weight(ex, dw.data, dy.data, x.data, rt->offsets, rt->E, out, in, R);
-    count(ex, ISO_FLOPS_ROUTED, product_flops(R, out, in));
+    count(ex, ISO_COMPONENT_FFN_ROUTED, product_flops(R, out, in));
     op_end(ex, ISO_OP_GROUPED_BWD_WEIGHT, t0);
 }
 
@@ -296,7 +296,7 @@ void iso_head_loss(iso_exec *ex, double *nats, iso_tensor dx, iso_tensor dw, iso
                              iso_tensor_is(&dw, ex->dtype, 2, V, H, 1)));
     ex->kernels->head_loss(ex, nats, dx.data, dw.data, x.data, w.data, targets, T, H, V, scale,
                            backward);
-    count(ex, ISO_FLOPS_HEAD, (backward ? 3 : 1) * product_flops(T, H, V));
+    count(ex, ISO_COMPONENT_HEAD, (backward ? 3 : 1) * product_flops(T, H, V));
     op_end(ex, ISO_OP_HEAD_LOSS, t0);
 }
 

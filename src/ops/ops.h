@@ -20,25 +20,13 @@
 #ifndef ISO_OPS_OPS_H
 #define ISO_OPS_OPS_H
 
+#include "arch/count.h"
 #include "base/arena.h"
 #include "base/threads.h"
 #include "tensor/tensor.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-/* What a FLOP was spent on; the conventions of arch/count.h add up subsets of these. */
-typedef enum iso_flops {
-    ISO_FLOPS_ATTENTION, /* the four projections */
-    ISO_FLOPS_SCORES,    /* q k^T and p v, non-causal */
-    ISO_FLOPS_SOFTMAX,   /* 3 per score forward, 6 backward */
-    ISO_FLOPS_DENSE,     /* dense FFN layers */
-    ISO_FLOPS_ROUTED,
-    ISO_FLOPS_SHARED,
-    ISO_FLOPS_ROUTER,
-    ISO_FLOPS_HEAD,
-    ISO_FLOPS_N,
-} iso_flops;
 
 typedef enum iso_op {
     ISO_OP_EMBED_FWD,
@@ -72,7 +60,7 @@ typedef enum iso_op {
 const char *iso_op_name(iso_op op);
 
 typedef struct iso_counters {
-    __int128 model_flops[ISO_FLOPS_N];
+    __int128 model_flops[ISO_N_COMPONENTS];
     __int128 executed_flops;
     int64_t calls[ISO_OP_N];
     int64_t time_ns[ISO_OP_N];
@@ -205,12 +193,13 @@ void iso_norm_bwd(iso_exec *, iso_tensor dx, iso_tensor dw, iso_tensor dy, iso_t
 
 /* y (T,out) = residual + x (T,in) w^T      residual.data NULL: none; = y.data: += */
 void iso_linear_fwd(iso_exec *, iso_tensor y, iso_tensor residual, iso_tensor x, iso_tensor w,
-                    iso_flops kind);
+                    iso_component kind);
 /* dx (T,in) = dy (T,out) w, or += if accumulate */
 void iso_linear_bwd_input(iso_exec *, iso_tensor dx, bool accumulate, iso_tensor dy, iso_tensor w,
-                          iso_flops kind);
+                          iso_component kind);
 /* dw (out,in) += dy^T x */
-void iso_linear_bwd_weight(iso_exec *, iso_tensor dw, iso_tensor dy, iso_tensor x, iso_flops kind);
+void iso_linear_bwd_weight(iso_exec *, iso_tensor dw, iso_tensor dy, iso_tensor x,
+                           iso_component kind);
 
 /* Rotates q and k of qkv (T,3H) in place by position (rotate-half); inverse is its transpose. */
 void iso_rope(iso_exec *, iso_tensor qkv, const iso_attention *, double theta, bool inverse);

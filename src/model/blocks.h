@@ -1,0 +1,41 @@
+/* blocks.h - the two halves of a layer, private to src/model.
+ *
+ * Every function works on the model's current micro-batch: T = B*S rows of one layer's activations.
+ * Backward functions take the residual stream's gradient in temps.d_stream and add to it in place.
+ */
+#ifndef ISO_MODEL_BLOCKS_H
+#define ISO_MODEL_BLOCKS_H
+
+#include "model/model.h"
+
+/* Views of the model's memory in its dtype. */
+iso_tensor iso_model_weight(const iso_model *model, iso_field field, int64_t layer, int64_t rows,
+                            int64_t cols);
+iso_tensor iso_model_grad(const iso_model *model, iso_field field, int64_t layer, int64_t rows,
+                          int64_t cols);
+iso_tensor iso_model_vec(const iso_model *model, void *data, int64_t n);
+iso_tensor iso_model_mat(const iso_model *model, void *data, int64_t rows, int64_t cols);
+
+/* middle = x + o(attention(norm1 x)) */
+void iso_attention_block_fwd(iso_model *model, int64_t layer, iso_tensor x, int64_t B);
+void iso_attention_block_bwd(iso_model *model, int64_t layer, iso_tensor x, int64_t B);
+
+/* out = middle + down(silu(gate n) * up n), n = norm2 middle */
+void iso_dense_block_fwd(iso_model *model, int64_t layer, int64_t T);
+void iso_dense_block_bwd(iso_model *model, int64_t layer, int64_t T);
+
+/* A SwiGLU of width F from `fields` = gate: y = residual + down(...), keeping gate_up and hidden.
+ */
+void iso_ffn_fwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int64_t T,
+                 iso_component component);
+/* dn (temps.d_norm) = or += the gradient of the SwiGLU's input, from temps.d_stream. */
+void iso_ffn_bwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int64_t T,
+                 iso_component component, bool accumulate);
+
+/* out = middle + sum of gated experts + shared expert. With n_groups > 0 the balance loss is taken
+ * into group_loss and aux_grad, scaled by aux_scale (coefficient included). */
+void iso_moe_block_fwd(iso_model *model, int64_t layer, int64_t T, int64_t n_groups,
+                       double aux_scale);
+void iso_moe_block_bwd(iso_model *model, int64_t layer, int64_t T, int64_t n_groups);
+
+#endif

@@ -1,0 +1,339 @@
+/* model.c - the whole model: its memory, and the order of its blocks.
+ *
+ * Memory is placed by one function that runs twice, first with measuring arenas: so the plan that a
+ * user prints is what is allocated. Scratch is measured in the same way, by a forward and a
+ * backward whose kernels only say what they would take.
+ */
+#include "model/model.h"
+
+#include "model/blocks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int64_t max_i64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static char *element(const iso_model *model, void *base, int64_t offset) {
+    return base ? (char *)base + offset * iso_dtype_bytes(model->exec->dtype) : NULL;
+}
+
+iso_tensor iso_model_vec(const iso_model *model, void *data, int64_t n) {
+    return iso_tensor_1d(data, model->exec->dtype, n);
+}
+
+iso_tensor iso_model_mat(const iso_model *model, void *data, int64_t rows, int64_t cols) {
+    return iso_tensor_2d(data, model->exec->dtype, rows, cols);
+}
+
+static iso_tensor param_view(const iso_model *model, void *base, iso_field field, int64_t layer,
+                             int64_t rows, int64_t cols) {
+    void *data = element(model, base, iso_params_offset(&model->params, field, layer));
+    return cols > 0 ? iso_model_mat(model, data, rows, cols) : iso_model_vec(model, data, rows);
+}
+
+iso_tensor iso_model_weight(const iso_model *model, iso_field field, int64_t layer, int64_t rows,
+                            int64_t cols) {
+    return param_view(model, model->weights, field, layer, rows, cols);
+}
+
+iso_tensor iso_model_grad(const iso_model *model, iso_field field, int64_t layer, int64_t rows,
+                          int64_t cols) {
+    return param_view(model, model->grads, field, layer, rows, cols);
+}
+
+/* n elements of the model's dtype. */
+static void *take(iso_model *model, int64_t n) {
+    return iso_arena_take(&model->act_arena, n, iso_dtype_bytes(model->exec->dtype));
+}
+
+static void place_layer(iso_model *model, int64_t i_layer) {
+    const iso_shape *s = &model->shape;
+    iso_layer_acts *acts = &model->layers[i_layer];
+    int64_t S = s->max_position_embeddings, T = model->max_sequences * S, H = s->hidden_size;
+    acts->norm1 = take(model, T * H);
+    acts->rstd1 = take(model, T);
+    acts->qkv = take(model, T * 3 * H);
+    acts->attended = take(model, T * H);
+    acts->lse = take(model, T * s->num_attention_heads);
+    acts->middle = take(model, T * H);
+    acts->norm2 = take(model, T * H);
+    acts->rstd2 = take(model, T);
+    bool is_moe = iso_shape_layer_is_moe(s, i_layer);
+    int64_t F = is_moe ? s->shared_expert_intermediate_size : s->intermediate_size;
+    acts->gate_up = take(model, T * 2 * F);
+    acts->hidden = take(model, T * F);
+    acts->out = take(model, T * H);
+    if (!is_moe) return;
+    int64_t E = s->num_experts, K = s->num_experts_per_tok, De = s->moe_intermediate_size;
+    int64_t R = T * K;
+    acts->probs = take(model, T * E);
+    acts->gate = take(model, R);
+    acts->row_gate = take(model, R);
+    acts->aux_grad = take(model, model->max_sequences * E);
+    acts->rows = take(model, R * H);
+    acts->expert_gate_up = take(model, R * 2 * De);
+    acts->expert_hidden = take(model, R * De);
+    iso_arena *arena = &model->act_arena;
+    acts->routing = (iso_routing){.T = T, .E = E, .K = K};
+    acts->routing.expert = iso_arena_take(arena, R, sizeof(int32_t));
+    acts->routing.offsets = iso_arena_take(arena, E + 1, sizeof(int32_t));
+    acts->routing.row_token = iso_arena_take(arena, R, sizeof(int32_t));
+    acts->routing.token_row = iso_arena_take(arena, R, sizeof(int32_t));
+}
+
+static void place_temps(iso_model *model) {
+    const iso_shape *s = &model->shape;
+    int64_t T = model->max_sequences * s->max_position_embeddings, H = s->hidden_size;
+    int64_t F = max_i64(s->intermediate_size, s->shared_expert_intermediate_size);
+    int64_t E = s->num_experts, R = T * s->num_experts_per_tok, De = s->moe_intermediate_size;
+    iso_model_temps *temps = &model->temps;
+    if (E > 0) {
+        temps->logits = take(model, T * E);
+        temps->expert_out = take(model, R * H);
+    }
+    if (!model->trains) return;
+    temps->d_stream = take(model, T * H);
+    temps->d_norm = take(model, T * H);
+    temps->d_wide = take(model, T * max_i64(3 * H, 2 * F));
+    temps->d_hidden = take(model, T * max_i64(H, F));
+    if (E > 0) {
+        temps->d_row_gate = take(model, R);
+        temps->d_expert_gate_up = take(model, R * 2 * De);
+        temps->d_expert_hidden = take(model, R * De);
+    }
+}
+
+/* Hands out all memory from the model's three arenas, measuring or real. */
+static void place(iso_model *model) {
+    const iso_shape *s = &model->shape;
+    int64_t T = model->max_sequences * s->max_position_embeddings, H = s->hidden_size;
+    int64_t item = iso_dtype_bytes(model->exec->dtype), n = model->params.n_elements;
+    model->weights = iso_arena_take(&model->weight_arena, n, item);
+    model->grads = model->trains ? iso_arena_take(&model->grad_arena, n, item) : NULL;
+    model->slopes = iso_arena_take(&model->act_arena, s->num_attention_heads, sizeof(float));
+    model->group_loss = iso_arena_take(&model->act_arena, model->max_sequences, sizeof(double));
+    model->embedded = take(model, T * H);
+    model->final_norm = take(model, T * H);
+    model->final_rstd = take(model, T);
+    int64_t start = iso_arena_mark(&model->act_arena), end = start;
+    for (int64_t i = 0; i < s->num_hidden_layers; i++) {
+        /* Without backward a layer needs its predecessor's output only: two sets of buffers, used
+         * in turn, are enough. */
+        if (!model->trains && i % 2 == 0) {
+            end = max_i64(end, model->act_arena.used_bytes);
+            iso_arena_rewind(&model->act_arena, start);
+        }
+        place_layer(model, i);
+    }
+    end = max_i64(end, model->act_arena.used_bytes);
+    iso_arena_take(&model->act_arena, end - model->act_arena.used_bytes, 1);
+    place_temps(model);
+}
+
+static void release_arenas(iso_model *model) {
+    iso_arena_release(&model->weight_arena);
+    iso_arena_release(&model->grad_arena);
+    iso_arena_release(&model->act_arena);
+}
+
+static int64_t n_groups_of(const iso_model *model, int64_t B) {
+    if (model->shape.layer_layout == ISO_LAYOUT_DENSE) return 0;
+    ISO_ASSERT(B % model->shape.router_aux_group == 0);
+    return B / model->shape.router_aux_group;
+}
+
+/* Everything up to the final norm. Returns the balance losses, summed over groups and layers. */
+static double forward(iso_model *model, const int32_t *inputs, int64_t B, int64_t n_groups,
+                      double aux_scale) {
+    const iso_shape *s = &model->shape;
+    int64_t T = B * s->max_position_embeddings, H = s->hidden_size;
+    double aux_sum = 0;
+    iso_tensor x = iso_model_mat(model, model->embedded, T, H);
+    iso_embed_fwd(model->exec, x, iso_model_weight(model, ISO_FIELD_EMBED, -1, s->vocab_size, H),
+                  inputs);
+    for (int64_t i = 0; i < s->num_hidden_layers; i++) {
+        iso_attention_block_fwd(model, i, x, B);
+        if (iso_shape_layer_is_moe(s, i)) {
+            iso_moe_block_fwd(model, i, T, n_groups, aux_scale);
+            for (int64_t g = 0; g < n_groups && !model->exec->measuring; g++)
+                aux_sum += model->group_loss[g];
+        } else {
+            iso_dense_block_fwd(model, i, T);
+        }
+        x = iso_model_mat(model, model->layers[i].out, T, H);
+    }
+    iso_norm_fwd(model->exec, iso_model_mat(model, model->final_norm, T, H),
+                 iso_model_vec(model, model->final_rstd, T), x,
+                 iso_model_weight(model, ISO_FIELD_FINAL_NORM, -1, H, 0), s->rms_norm_eps);
+    return aux_sum;
+}
+
+static iso_field head_field(const iso_model *model) {
+    return model->shape.tie_word_embeddings ? ISO_FIELD_EMBED : ISO_FIELD_HEAD;
+}
+
+static void backward(iso_model *model, const int32_t *inputs, const int32_t *targets, int64_t B,
+                     int64_t n_groups, double token_scale, double *nats) {
+    const iso_shape *s = &model->shape;
+    iso_exec *ex = model->exec;
+    int64_t T = B * s->max_position_embeddings, H = s->hidden_size, L = s->num_hidden_layers;
+    iso_tensor d = iso_model_mat(model, model->temps.d_stream, T, H);
+    iso_tensor d_norm = iso_model_mat(model, model->temps.d_norm, T, H);
+    iso_head_loss(ex, nats, d_norm, iso_model_grad(model, head_field(model), -1, s->vocab_size, H),
+                  iso_model_mat(model, model->final_norm, T, H),
+                  iso_model_weight(model, head_field(model), -1, s->vocab_size, H), targets,
+                  token_scale);
+    if (!ex->measuring) memset(d.data, 0, (size_t)(T * H * iso_dtype_bytes(ex->dtype)));
+    iso_norm_bwd(ex, d, iso_model_grad(model, ISO_FIELD_FINAL_NORM, -1, H, 0), d_norm,
+                 iso_model_mat(model, model->layers[L - 1].out, T, H),
+                 iso_model_vec(model, model->final_rstd, T),
+                 iso_model_weight(model, ISO_FIELD_FINAL_NORM, -1, H, 0));
+    for (int64_t i = L - 1; i >= 0; i--) {
+        void *x = i > 0 ? model->layers[i - 1].out : model->embedded;
+        if (iso_shape_layer_is_moe(s, i))
+            iso_moe_block_bwd(model, i, T, n_groups);
+        else
+            iso_dense_block_bwd(model, i, T);
+        iso_attention_block_bwd(model, i, iso_model_mat(model, x, T, H), B);
+    }
+    iso_embed_bwd(ex, iso_model_grad(model, ISO_FIELD_EMBED, -1, s->vocab_size, H), d, inputs);
+}
+
+void iso_model_train(iso_model *model, const int32_t *inputs, const int32_t *targets, int64_t B,
+                     double token_scale, double aux_scale, double *nats, double *aux_sum) {
+    ISO_ASSERT(model->trains && B >= 1 && B <= model->max_sequences);
+    int64_t n_groups = n_groups_of(model, B);
+    *aux_sum = forward(model, inputs, B, n_groups, aux_scale * model->shape.router_aux_loss_coef);
+    backward(model, inputs, targets, B, n_groups, token_scale, nats);
+}
+
+void iso_model_forward(iso_model *model, const int32_t *inputs, int64_t B) {
+    ISO_ASSERT(B >= 1 && B <= model->max_sequences);
+    forward(model, inputs, B, 0, 0);
+}
+
+void iso_model_score(iso_model *model, const int32_t *inputs, const int32_t *targets, int64_t B,
+                     double *nats) {
+    int64_t V = model->shape.vocab_size, H = model->shape.hidden_size;
+    int64_t T = B * model->shape.max_position_embeddings;
+    iso_model_forward(model, inputs, B);
+    iso_head_loss(model->exec, nats, (iso_tensor){0}, (iso_tensor){0},
+                  iso_model_mat(model, model->final_norm, T, H),
+                  iso_model_weight(model, head_field(model), -1, V, H), targets, 0);
+}
+
+void iso_model_logits(iso_model *model, int64_t first_row, int64_t n_rows, void *logits) {
+    int64_t V = model->shape.vocab_size, H = model->shape.hidden_size;
+    void *x = element(model, model->final_norm, first_row * H);
+    iso_linear_fwd(model->exec, iso_model_mat(model, logits, n_rows, V), (iso_tensor){0},
+                   iso_model_mat(model, x, n_rows, H),
+                   iso_model_weight(model, head_field(model), -1, V, H), ISO_COMPONENT_HEAD);
+}
+
+/* Runs one step without computing: the exec learns its scratch, its counters the FLOPs. */
+static void dry_run(iso_model *model) {
+    ISO_ASSERT(model->exec->measuring);
+    double aux_sum;
+    iso_model_score(model, NULL, NULL, model->max_sequences, NULL);
+    if (model->trains)
+        iso_model_train(model, NULL, NULL, model->max_sequences, 0, 0, NULL, &aux_sum);
+    iso_model_logits(model, 0, 1, NULL);
+}
+
+static iso_status create_measuring(iso_model **out, const iso_shape *shape, iso_exec *exec,
+                                   int64_t max_sequences, bool trains) {
+    iso_model *model = calloc(1, sizeof *model);
+    if (!model) return iso_fail(ISO_ERR_MEMORY, "cannot allocate a model");
+    *model = (iso_model){
+        .shape = *shape, .exec = exec, .max_sequences = max_sequences, .trains = trains};
+    model->layers = calloc((size_t)shape->num_hidden_layers, sizeof *model->layers);
+    iso_status status = model->layers ? iso_params_create(&model->params, shape)
+                                      : iso_fail(ISO_ERR_MEMORY, "cannot allocate the layers");
+    if (status != ISO_OK) {
+        iso_model_free(model);
+        return status;
+    }
+    place(model);
+    *out = model;
+    return ISO_OK;
+}
+
+static iso_status make_real(iso_model *model) {
+    int64_t weights = model->weight_arena.used_bytes, grads = model->grad_arena.used_bytes;
+    int64_t acts = model->act_arena.peak_bytes;
+    ISO_TRY(iso_arena_create(&model->weight_arena, weights));
+    ISO_TRY(iso_arena_create(&model->grad_arena, grads));
+    ISO_TRY(iso_arena_create(&model->act_arena, acts));
+    place(model);
+    iso_alibi_slopes(model->slopes, model->shape.num_attention_heads);
+    return iso_exec_start(model->exec);
+}
+
+iso_status iso_model_create(iso_model **out, const iso_shape *shape, iso_exec *exec,
+                            int64_t max_sequences, bool trains) {
+    *out = NULL;
+    iso_model *model;
+    ISO_TRY(create_measuring(&model, shape, exec, max_sequences, trains));
+    iso_counters *counters = exec->counters, dropped = {.executed_flops = 0};
+    exec->counters = &dropped;
+    dry_run(model);
+    exec->counters = counters;
+    iso_status status = make_real(model);
+    if (status != ISO_OK) {
+        iso_model_free(model);
+        return status;
+    }
+    *out = model;
+    return ISO_OK;
+}
+
+iso_model_memory iso_model_memory_used(const iso_model *model) {
+    return (iso_model_memory){.weights = model->weight_arena.used_bytes,
+                              .gradients = model->grad_arena.used_bytes,
+                              .activations = model->act_arena.peak_bytes,
+                              .scratch = model->exec->scratch.peak_bytes};
+}
+
+iso_status iso_model_plan(iso_model_memory *out, const iso_shape *shape, iso_exec *exec,
+                          int64_t max_sequences, bool trains) {
+    iso_model *model;
+    ISO_TRY(create_measuring(&model, shape, exec, max_sequences, trains));
+    double aux_sum;
+    if (trains)
+        iso_model_train(model, NULL, NULL, max_sequences, 0, 0, NULL, &aux_sum);
+    else
+        iso_model_score(model, NULL, NULL, max_sequences, NULL);
+    *out = iso_model_memory_used(model);
+    iso_model_free(model);
+    return ISO_OK;
+}
+
+void iso_model_free(iso_model *model) {
+    if (!model) return;
+    release_arenas(model);
+    iso_params_free(&model->params);
+    free(model->layers);
+    free(model);
+}
+
+typedef struct zero_job {
+    char *data;
+    int64_t n_bytes;
+} zero_job;
+
+#define ZERO_PIECE_BYTES ((int64_t)1 << 20)
+
+static void zero_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const zero_job *job = ctx;
+    int64_t first = i_piece * ZERO_PIECE_BYTES, left = job->n_bytes - first;
+    memset(job->data + first, 0, (size_t)(left < ZERO_PIECE_BYTES ? left : ZERO_PIECE_BYTES));
+}
+
+void iso_model_zero_grads(iso_model *model) {
+    int64_t n_bytes = model->params.n_elements * iso_dtype_bytes(model->exec->dtype);
+    zero_job job = {model->grads, n_bytes};
+    iso_exec_pieces(model->exec, (n_bytes + ZERO_PIECE_BYTES - 1) / ZERO_PIECE_BYTES, zero_piece,
+                    &job);
+}

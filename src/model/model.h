@@ -1,0 +1,91 @@
+/* model.h - the language model: ONE forward and backward, dense and MoE, on any backend.
+ *
+ * A pre-norm decoder: x += o(attention(norm1 x)); x += ffn(norm2 x); head(final_norm x). The FFN of
+ * a layer is a dense SwiGLU or a mixture of experts with an optional shared expert, by the shape's
+ * layout. Letters: tensor/dims.h; operations: ops/ops.h; weights: params.h.
+ *
+ * (I1) nothing is allocated after iso_model_create;
+ * (I2) gradients accumulate over micro-batches and are scaled by the whole batch's token count, so
+ * a batch gives the same gradient however it is split (up to rounding); (I3) the same inputs and
+ * weights give the same bits on any number of threads.
+ */
+#ifndef ISO_MODEL_MODEL_H
+#define ISO_MODEL_MODEL_H
+
+#include "model/params.h"
+#include "ops/ops.h"
+
+/* What one layer keeps from forward for backward. Letters as shapes: tensor/dims.h. */
+typedef struct iso_layer_acts {
+    void *norm1, *rstd1, *qkv, *attended, *lse;  /* (T,H) (T) (T,3H) (T,H) (B*A,S) */
+    void *middle, *norm2, *rstd2;                /* (T,H) residual after attention, (T,H) (T) */
+    void *gate_up, *hidden;                      /* dense: (T,2F) (T,F); shared: (T,2Dse) (T,Dse) */
+    void *probs, *gate, *row_gate, *aux_grad;    /* (T,E) (T,K) (R) (groups,E) */
+    void *rows, *expert_gate_up, *expert_hidden; /* (R,H) (R,2De) (R,De) */
+    void *out;                                   /* (T,H) residual after the layer */
+    iso_routing routing;
+} iso_layer_acts;
+
+/* Memory of the gradient flow, shared by all layers. */
+typedef struct iso_model_temps {
+    void *d_stream, *d_norm, *d_wide, *d_hidden;           /* (T,H) (T,H) (T,max) (T,max) */
+    void *logits, *expert_out;                             /* (T,E) (R,H) */
+    void *d_row_gate, *d_expert_gate_up, *d_expert_hidden; /* (R) (R,2De) (R,De) */
+} iso_model_temps;
+
+typedef struct iso_model {
+    iso_shape shape;
+    iso_exec *exec; /* borrowed */
+    iso_params params;
+    int64_t max_sequences; /* the largest micro-batch */
+    bool trains;           /* gradients and all layers' activations are there */
+
+    iso_arena weight_arena, grad_arena, act_arena;
+    void *weights, *grads;                    /* (params.n_elements) */
+    float *slopes;                            /* (A), NULL with RoPE */
+    void *embedded, *final_norm, *final_rstd; /* (T,H) (T,H) (T) */
+    iso_layer_acts *layers; /* (L); without training all layers share the same buffers */
+    iso_model_temps temps;
+    double *group_loss; /* (groups) */
+} iso_model;
+
+/* Bytes by purpose, as really allocated. */
+typedef struct iso_model_memory {
+    int64_t weights, gradients, activations, scratch;
+} iso_model_memory;
+
+/* Allocates everything for micro-batches of up to max_sequences, and starts the exec (which must
+ * be fresh) with the scratch that a dry run of forward and backward has measured. Weights are zero:
+ * initialise or load them. In a training model max_sequences is a multiple of router_aux_group if
+ * there are experts. */
+iso_status iso_model_create(iso_model **out, const iso_shape *shape, iso_exec *exec,
+                            int64_t max_sequences, bool trains);
+void iso_model_free(iso_model *model);
+iso_model_memory iso_model_memory_used(const iso_model *model);
+
+/* The same dry run alone, without allocating: what a micro-batch would take, and in
+ * exec->counters the FLOPs of one forward and backward. The exec stays fresh. */
+iso_status iso_model_plan(iso_model_memory *out, const iso_shape *shape, iso_exec *exec,
+                          int64_t max_sequences, bool trains);
+
+/* Zeroes the gradients: at the start of every step. */
+void iso_model_zero_grads(iso_model *model);
+
+/* Training on one micro-batch of B sequences: inputs and targets (B,S); nats (B*S) per token.
+ * Adds to the gradients those of sum(nats) * token_scale + coef * aux_scale * (the balance losses
+ * of this micro-batch's groups, summed over groups and layers), and returns that sum of balance
+ * losses in *aux_sum (0 for a dense model). For a batch of N tokens and n groups, M MoE layers:
+ * token_scale = 1/N, aux_scale = 1/(n M). */
+void iso_model_train(iso_model *model, const int32_t *inputs, const int32_t *targets, int64_t B,
+                     double token_scale, double aux_scale, double *nats, double *aux_sum);
+
+/* Scores without gradients: nats (B*S), 0 where a target is -1. */
+void iso_model_score(iso_model *model, const int32_t *inputs, const int32_t *targets, int64_t B,
+                     double *nats);
+
+/* logits (n_rows,V) of the last forward's rows [first_row, first_row + n_rows). */
+void iso_model_logits(iso_model *model, int64_t first_row, int64_t n_rows, void *logits);
+/* Forward alone, for iso_model_logits. */
+void iso_model_forward(iso_model *model, const int32_t *inputs, int64_t B);
+
+#endif
