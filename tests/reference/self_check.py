@@ -166,7 +166,7 @@ def check_balance_loss():
     deviation = abs(ours.item() - theirs.item())
     ours_grad, their_grad = (torch.autograd.grad(loss, logits, retain_graph=True)[0] for loss in (ours, theirs))
     deviation = max(deviation, (ours_grad - their_grad).abs().max().item())
-    expect("balance loss against Hugging Face's over K", deviation, 1e-12)
+    expect("balance loss against Hugging Face's (its f is float32) over K", deviation, 1e-6)
 
 
 def check_alibi():
