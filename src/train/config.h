@@ -31,6 +31,7 @@
 #define ISO_UNIQUE_TOKENS_ALL 0    /* data.unique_tokens: all */
 #define ISO_THREADS_ALL       0    /* train.threads: all - every processor this process may use */
 #define ISO_EVERY_NEVER       0    /* train.*_every: never - only at the end */
+#define ISO_EVAL_TOKENS_ALL   0    /* train.*eval_tokens: all - the whole validation set */
 
 typedef enum iso_precision { ISO_PRECISION_FP32, ISO_PRECISION_BF16 } iso_precision;
 
