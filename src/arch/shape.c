@@ -10,8 +10,8 @@
 /* Kernels index one dimension with 32 bits; only products need 64. */
 #define SIZE_LIMIT ((int64_t)INT32_MAX)
 
-static const char *const layout_names[] = {"dense", "full", "1dense", "interleave"};
-static const char *const position_names[] = {"alibi", "rope"};
+const char *const iso_layout_names[] = {"dense", "full", "1dense", "interleave", NULL};
+const char *const iso_position_names[] = {"alibi", "rope", NULL};
 
 iso_shape iso_shape_default(void) {
     return (iso_shape){
@@ -164,35 +164,33 @@ int64_t iso_shape_n_moe_layers(const iso_shape *shape) {
     return 0;
 }
 
-static bool find_name(int *out, const char *const *names, size_t n_names, const char *name) {
-    for (size_t i = 0; i < n_names; i++)
+static bool find_name(int *out, const char *const *names, const char *name) {
+    for (int i = 0; names[i]; i++)
         if (strcmp(names[i], name) == 0) {
-            *out = (int)i;
+            *out = i;
             return true;
         }
     return false;
 }
 
 const char *iso_layout_name(iso_layout layout) {
-    return layout_names[layout];
+    return iso_layout_names[layout];
 }
 
 const char *iso_position_name(iso_position position) {
-    return position_names[position];
+    return iso_position_names[position];
 }
 
 bool iso_layout_from_name(iso_layout *out, const char *name) {
     int value;
-    if (!find_name(&value, layout_names, sizeof layout_names / sizeof *layout_names, name))
-        return false;
+    if (!find_name(&value, iso_layout_names, name)) return false;
     *out = (iso_layout)value;
     return true;
 }
 
 bool iso_position_from_name(iso_position *out, const char *name) {
     int value;
-    if (!find_name(&value, position_names, sizeof position_names / sizeof *position_names, name))
-        return false;
+    if (!find_name(&value, iso_position_names, name)) return false;
     *out = (iso_position)value;
     return true;
 }
