@@ -58,7 +58,6 @@ static iso_status verify_file(const char *dir, const char *name, const json_t *e
     char hex[ISO_SHA256_HEX_BYTES];
     if (!is_known_file(name))
         return iso_fail(ISO_ERR_DATA, "%s: the manifest lists a file that no checkpoint has", dir);
-                        name);
     ISO_TRY(iso_json_get_i64(&n_expected, entry, "bytes", ISO_CHECKPOINT_MANIFEST));
     ISO_TRY(iso_json_get_str(&sha256, entry, "sha256", ISO_CHECKPOINT_MANIFEST));
     char *path = iso_strf("%s/%s", dir, name);
