@@ -1,0 +1,62 @@
+/* cpu.h - the fast CPU kernels from inside: how they are put together and how they cut work.
+ *
+ * Sources with vector code (rows.c, route.c, attention.c, loss.c, optim.c) are compiled once per
+ * instruction set with ISO_ISA as suffix of their one public function, which sets its kernels in
+ * the table. linear.c is compiled once: oneDNN looks at the processor itself.
+ *
+ * (I1) the size of a piece depends on shapes alone; (I2) a piece calls oneDNN with one thread.
+ */
+#ifndef ISO_OPS_CPU_CPU_H
+#define ISO_OPS_CPU_CPU_H
+
+#include "ops/ops.h"
+
+/* As iso_kernels_init_cpu, for one of "avx512", "avx2", "sse2" or NULL (the best). False if the
+ * processor lacks it: the table is left alone. For tests and benchmarks. */
+bool iso_kernels_init_cpu_isa(iso_kernels *kernels, const char *isa);
+
+/* C (M,N) = beta C + A B, row-major, beta 0 or 1. trans_a: A is stored (K,M); trans_b: B is stored
+ * (N,K). ld: floats from row to row as stored. Any size may be 0. */
+void iso_cpu_gemm(bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t K, const float *a,
+                  int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+
+void iso_cpu_linear_init(iso_kernels *kernels);
+
+#define ISO_ISA_PASTE(name, isa)  name##_##isa
+#define ISO_ISA_EXPAND(name, isa) ISO_ISA_PASTE(name, isa)
+#define ISO_ISA_NAME(name)        ISO_ISA_EXPAND(name, ISO_ISA)
+
+void iso_cpu_rows_init_avx512(iso_kernels *kernels);
+void iso_cpu_rows_init_avx2(iso_kernels *kernels);
+void iso_cpu_rows_init_sse2(iso_kernels *kernels);
+void iso_cpu_route_init_avx512(iso_kernels *kernels);
+void iso_cpu_route_init_avx2(iso_kernels *kernels);
+void iso_cpu_route_init_sse2(iso_kernels *kernels);
+void iso_cpu_attention_init_avx512(iso_kernels *kernels);
+void iso_cpu_attention_init_avx2(iso_kernels *kernels);
+void iso_cpu_attention_init_sse2(iso_kernels *kernels);
+void iso_cpu_loss_init_avx512(iso_kernels *kernels);
+void iso_cpu_loss_init_avx2(iso_kernels *kernels);
+void iso_cpu_loss_init_sse2(iso_kernels *kernels);
+void iso_cpu_optim_init_avx512(iso_kernels *kernels);
+void iso_cpu_optim_init_avx2(iso_kernels *kernels);
+void iso_cpu_optim_init_sse2(iso_kernels *kernels);
+
+static inline int64_t cpu_min(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static inline int64_t cpu_max(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static inline int64_t cpu_ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+/* Rows in a piece of an elementwise operation: about 32 Ki elements, a few microseconds of work. */
+static inline int64_t cpu_block_rows(int64_t row_elements) {
+    return cpu_max(1, 32768 / cpu_max(1, row_elements));
+}
+
+#endif

@@ -1,0 +1,175 @@
+/* linear.c - matrix products: linear layers and the experts' grouped products, on oneDNN.
+ *
+ * Owns: how products are cut. oneDNN multiplies inside a piece with one thread; letting it split
+ * work itself would change bits with the number of threads. No piece shares an output with
+ * another, and none splits the inner dimension, so nothing is left to add up.
+ */
+#include "ops/cpu/cpu.h"
+
+#include <dnnl.h>
+#include <string.h>
+
+void iso_cpu_gemm(bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t K, const float *a,
+                  int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc) {
+    if (M == 0 || N == 0) return;
+    if (K == 0) {
+        for (int64_t i = 0; beta == 0 && i < M; i++) memset(c + i * ldc, 0, (size_t)N * sizeof *c);
+        return;
+    }
+    dnnl_status_t status = dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', M, N, K, 1, a, lda,
+                                      b, ldb, beta, c, ldc);
+    ISO_ASSERT(status == dnnl_success);
+}
+
+/* Pieces of a (rows, columns) output: a grid of blocks. */
+typedef struct grid {
+    int64_t rows, cols, block_rows, block_cols, n_col_blocks, n_pieces;
+} grid;
+
+static grid grid_of(int64_t rows, int64_t cols, int64_t block_rows, int64_t block_cols) {
+    grid g = {.rows = rows, .cols = cols, .block_rows = block_rows, .block_cols = block_cols};
+    g.n_col_blocks = cpu_ceil_div(cols, block_cols);
+    g.n_pieces = cpu_ceil_div(rows, block_rows) * g.n_col_blocks;
+    return g;
+}
+
+typedef struct block {
+    int64_t row, n_rows, col, n_cols;
+} block;
+
+static block grid_block(const grid *g, int64_t i_piece) {
+    block b = {.row = i_piece / g->n_col_blocks * g->block_rows,
+               .col = i_piece % g->n_col_blocks * g->block_cols};
+    b.n_rows = cpu_min(g->block_rows, g->rows - b.row);
+    b.n_cols = cpu_min(g->block_cols, g->cols - b.col);
+    return b;
+}
+
+/* An eighth of n in whole steps, between min and max. */
+static int64_t eighth(int64_t n, int64_t step, int64_t min, int64_t max) {
+    int64_t part = cpu_ceil_div(cpu_ceil_div(n, 8), step) * step;
+    return cpu_min(cpu_max(part, min), max);
+}
+
+typedef struct linear_job {
+    grid grid;
+    float *out;
+    const float *base, *a, *b;
+    int64_t T, n_out, n_in;
+    bool accumulate;
+} linear_job;
+
+static void linear_fwd_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const linear_job *job = ctx;
+    block b = grid_block(&job->grid, i_piece);
+    float *y = job->out + b.row * job->n_out + b.col;
+    const float *base = job->base ? job->base + b.row * job->n_out + b.col : NULL;
+    if (base && base != y)
+        for (int64_t i = 0; i < b.n_rows; i++)
+            memcpy(y + i * job->n_out, base + i * job->n_out, (size_t)b.n_cols * sizeof *y);
+    iso_cpu_gemm(false, true, b.n_rows, b.n_cols, job->n_in, job->a + b.row * job->n_in, job->n_in,
+                 job->b + b.col * job->n_in, job->n_in, base ? 1 : 0, y, job->n_out);
+}
+
+static void linear_fwd(iso_exec *ex, void *y, const void *residual, const void *x, const void *w,
+                       int64_t T, int64_t out, int64_t in) {
+    if (ex->measuring) return;
+    linear_job job = {.out = y, .base = residual, .a = x, .b = w, .T = T, .n_out = out, .n_in = in};
+    job.grid = grid_of(T, out, eighth(T, 32, 64, 512), cpu_max(1, out));
+    iso_exec_pieces(ex, job.grid.n_pieces, linear_fwd_piece, &job);
+}
+
+static void linear_bwd_input_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const linear_job *job = ctx;
+    block b = grid_block(&job->grid, i_piece);
+    iso_cpu_gemm(false, false, b.n_rows, b.n_cols, job->n_out, job->a + b.row * job->n_out,
+                 job->n_out, job->b + b.col, job->n_in, job->accumulate ? 1 : 0,
+                 job->out + b.row * job->n_in + b.col, job->n_in);
+}
+
+static void linear_bwd_input(iso_exec *ex, void *dx, bool accumulate, const void *dy, const void *w,
+                             int64_t T, int64_t out, int64_t in) {
+    if (ex->measuring) return;
+    linear_job job = {.out = dx, .a = dy, .b = w, .T = T, .n_out = out, .n_in = in};
+    job.accumulate = accumulate;
+    job.grid = grid_of(T, in, eighth(T, 32, 64, 512), cpu_max(1, in));
+    iso_exec_pieces(ex, job.grid.n_pieces, linear_bwd_input_piece, &job);
+}
+
+static void linear_bwd_weight_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const linear_job *job = ctx;
+    block b = grid_block(&job->grid, i_piece);
+    iso_cpu_gemm(true, false, b.n_rows, b.n_cols, job->T, job->a + b.row, job->n_out,
+                 job->b + b.col, job->n_in, 1, job->out + b.row * job->n_in + b.col, job->n_in);
+}
+
+static void linear_bwd_weight(iso_exec *ex, void *dw, const void *dy, const void *x, int64_t T,
+                              int64_t out, int64_t in) {
+    if (ex->measuring) return;
+    linear_job job = {.out = dw, .a = dy, .b = x, .T = T, .n_out = out, .n_in = in};
+    job.grid = grid_of(out, in, eighth(out, 16, 48, 512), cpu_max(1, in));
+    iso_exec_pieces(ex, job.grid.n_pieces, linear_bwd_weight_piece, &job);
+}
+
+typedef struct grouped_job {
+    float *out;
+    const float *a, *b;
+    const int32_t *offsets;
+    int64_t n_out, n_in;
+} grouped_job;
+
+static void grouped_fwd_piece(void *ctx, int64_t e, int i_thread) {
+    const grouped_job *job = ctx;
+    int64_t first = job->offsets[e], n = job->offsets[e + 1] - first;
+    iso_cpu_gemm(false, true, n, job->n_out, job->n_in, job->a + first * job->n_in, job->n_in,
+                 job->b + e * job->n_out * job->n_in, job->n_in, 0, job->out + first * job->n_out,
+                 job->n_out);
+}
+
+static void grouped_fwd(iso_exec *ex, void *y, const void *x, const void *w, const int32_t *offsets,
+                        int64_t E, int64_t out, int64_t in, int64_t R) {
+    if (ex->measuring) return;
+    grouped_job job = {.out = y, .a = x, .b = w, .offsets = offsets, .n_out = out, .n_in = in};
+    iso_exec_pieces(ex, E, grouped_fwd_piece, &job);
+}
+
+static void grouped_bwd_input_piece(void *ctx, int64_t e, int i_thread) {
+    const grouped_job *job = ctx;
+    int64_t first = job->offsets[e], n = job->offsets[e + 1] - first;
+    iso_cpu_gemm(false, false, n, job->n_in, job->n_out, job->a + first * job->n_out, job->n_out,
+                 job->b + e * job->n_out * job->n_in, job->n_in, 0, job->out + first * job->n_in,
+                 job->n_in);
+}
+
+static void grouped_bwd_input(iso_exec *ex, void *dx, const void *dy, const void *w,
+                              const int32_t *offsets, int64_t E, int64_t out, int64_t in,
+                              int64_t R) {
+    if (ex->measuring) return;
+    grouped_job job = {.out = dx, .a = dy, .b = w, .offsets = offsets, .n_out = out, .n_in = in};
+    iso_exec_pieces(ex, E, grouped_bwd_input_piece, &job);
+}
+
+static void grouped_bwd_weight_piece(void *ctx, int64_t e, int i_thread) {
+    const grouped_job *job = ctx;
+    int64_t first = job->offsets[e], n = job->offsets[e + 1] - first;
+    iso_cpu_gemm(true, false, job->n_out, job->n_in, n, job->a + first * job->n_out, job->n_out,
+                 job->b + first * job->n_in, job->n_in, 1, job->out + e * job->n_out * job->n_in,
+                 job->n_in);
+}
+
+static void grouped_bwd_weight(iso_exec *ex, void *dw, const void *dy, const void *x,
+                               const int32_t *offsets, int64_t E, int64_t out, int64_t in,
+                               int64_t R) {
+    if (ex->measuring) return;
+    grouped_job job = {.out = dw, .a = dy, .b = x, .offsets = offsets, .n_out = out, .n_in = in};
+    iso_exec_pieces(ex, E, grouped_bwd_weight_piece, &job);
+}
+
+void iso_cpu_linear_init(iso_kernels *kernels) {
+    kernels->linear_fwd = linear_fwd;
+    kernels->linear_bwd_input = linear_bwd_input;
+    kernels->linear_bwd_weight = linear_bwd_weight;
+    kernels->grouped_fwd = grouped_fwd;
+    kernels->grouped_bwd_input = grouped_bwd_input;
+    kernels->grouped_bwd_weight = grouped_bwd_weight;
+}

@@ -1,0 +1,168 @@
+/* route.c - the router: softmax and top-K, its gradient, the balance loss, the sort by expert. */
+#include "ops/cpu/cpu.h"
+#include "ops/cpu/vec.h"
+
+#include <math.h>
+
+typedef struct route_job {
+    float *out, *gate;
+    int32_t *expert;
+    double *loss, *sums;
+    const float *in, *drow_gate, *aux_grad, *const_gate;
+    const iso_routing *routing;
+    const int32_t *const_expert;
+    int64_t T, E, K, group_tokens, block_rows;
+    double scale;
+    bool norm_topk;
+} route_job;
+
+static void softmax_row(float *p, const float *logits, int64_t E) {
+    vec max_lanes = vec_set(-INFINITY), sums = {0};
+    for (int64_t e = 0; e < E; e += VEC_LANES)
+        max_lanes =
+            vec_max(vec_keep(vec_load_upto(logits + e, E - e), E - e, -INFINITY), max_lanes);
+    float max = vec_max_lane(max_lanes);
+    for (int64_t e = 0; e < E; e += VEC_LANES) {
+        vec v = vec_keep(vec_exp(vec_load_upto(logits + e, E - e) - max), E - e, 0);
+        sums += v;
+        vec_store_upto(p + e, v, E - e);
+    }
+    float sum = vec_sum(sums);
+    for (int64_t e = 0; e < E; e += VEC_LANES)
+        vec_store_upto(p + e, vec_load_upto(p + e, E - e) / sum, E - e);
+}
+
+/* Comparisons with NaN fail, so a row of NaN chooses experts 0, 1, ...: legal, and its gates tell.
+ */
+static int32_t best_but(const float *p, int64_t E, const int32_t *taken, int64_t n_taken) {
+    int32_t best = -1;
+    for (int32_t e = 0; e < E; e++) {
+        if (best >= 0 && !(p[e] > p[best])) continue;
+        bool is_taken = false;
+        for (int64_t k = 0; k < n_taken; k++) is_taken |= taken[k] == e;
+        if (!is_taken) best = e;
+    }
+    return best;
+}
+
+static void router_fwd_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const route_job *job = ctx;
+    int64_t E = job->E, K = job->K, end = cpu_min(job->T, (i_piece + 1) * job->block_rows);
+    for (int64_t t = i_piece * job->block_rows; t < end; t++) {
+        float *p = job->out + t * E, *gate = job->gate + t * K, chosen = 0;
+        int32_t *expert = job->expert + t * K;
+        softmax_row(p, job->in + t * E, E);
+        for (int64_t k = 0; k < K; k++) {
+            expert[k] = best_but(p, E, expert, k);
+            gate[k] = p[expert[k]];
+            chosen += gate[k];
+        }
+        for (int64_t k = 0; job->norm_topk && k < K; k++) gate[k] /= chosen;
+    }
+}
+
+static void router_fwd(iso_exec *ex, void *probs, int32_t *expert, void *gate, const void *logits,
+                       int64_t T, int64_t E, int64_t K, bool norm_topk) {
+    if (ex->measuring) return;
+    route_job job = {.out = probs, .expert = expert, .gate = gate, .in = logits, .T = T, .E = E};
+    job.K = K, job.norm_topk = norm_topk, job.block_rows = 128;
+    iso_exec_pieces(ex, cpu_ceil_div(T, job.block_rows), router_fwd_piece, &job);
+}
+
+/* Formulas: ref.c. */
+static void router_bwd_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const route_job *job = ctx;
+    int64_t E = job->E, K = job->K, end = cpu_min(job->T, (i_piece + 1) * job->block_rows);
+    for (int64_t t = i_piece * job->block_rows; t < end; t++) {
+        const float *p = job->in + t * E, *gate = job->const_gate + t * K;
+        const int32_t *expert = job->routing->expert + t * K,
+                      *row = job->routing->token_row + t * K;
+        float *dp = job->out + t * E, chosen = 0, shared = 0;
+        memcpy(dp, job->aux_grad + t / job->group_tokens * E, (size_t)E * sizeof *dp);
+        for (int64_t k = 0; k < K; k++) {
+            chosen += p[expert[k]];
+            shared += job->drow_gate[row[k]] * gate[k];
+        }
+        for (int64_t k = 0; k < K; k++) {
+            float dgate = job->drow_gate[row[k]];
+            dp[expert[k]] += job->norm_topk ? (dgate - shared) / chosen : dgate;
+        }
+        vec dots = {0};
+        for (int64_t e = 0; e < E; e += VEC_LANES)
+            dots += vec_load_upto(p + e, E - e) * vec_load_upto(dp + e, E - e);
+        float dot = vec_sum(dots);
+        for (int64_t e = 0; e < E; e += VEC_LANES)
+            vec_store_upto(
+                dp + e, vec_load_upto(p + e, E - e) * (vec_load_upto(dp + e, E - e) - dot), E - e);
+    }
+}
+
+static void router_bwd(iso_exec *ex, void *dlogits, const void *drow_gate, const void *aux_grad,
+                       int64_t group_tokens, const void *probs, const void *gate,
+                       const iso_routing *rt, bool norm_topk) {
+    if (ex->measuring) return;
+    route_job job = {.out = dlogits, .drow_gate = drow_gate, .aux_grad = aux_grad, .in = probs};
+    job.const_gate = gate, job.routing = rt, job.norm_topk = norm_topk;
+    job.T = rt->T, job.E = rt->E, job.K = rt->K, job.group_tokens = group_tokens;
+    job.block_rows = 128;
+    iso_exec_pieces(ex, cpu_ceil_div(rt->T, job.block_rows), router_bwd_piece, &job);
+}
+
+/* One group of tokens; its own 2 E sums: of probabilities, and of choices. */
+static void balance_piece(void *ctx, int64_t g, int i_thread) {
+    const route_job *job = ctx;
+    int64_t E = job->E, K = job->K, n = job->group_tokens;
+    double *sum_p = job->sums + g * 2 * E, *n_chosen = sum_p + E, loss = 0;
+    memset(sum_p, 0, (size_t)(2 * E) * sizeof *sum_p);
+    for (int64_t t = g * n; t < (g + 1) * n; t++) {
+        const float *p = job->in + t * E;
+        for (int64_t e = 0; e < E; e++) sum_p[e] += (double)p[e];
+        for (int64_t k = 0; k < K; k++) n_chosen[job->const_expert[t * K + k]]++;
+    }
+    for (int64_t e = 0; e < E; e++) {
+        double f = n_chosen[e] / (double)(n * K);
+        loss += f * (sum_p[e] / (double)n);
+        job->out[g * E + e] = (float)(job->scale * (double)E * f / (double)n);
+    }
+    job->loss[g] = (double)E * loss;
+}
+
+static void balance(iso_exec *ex, double *loss, void *aux_grad, const void *probs,
+                    const int32_t *expert, int64_t T, int64_t E, int64_t K, int64_t group_tokens,
+                    double scale) {
+    int64_t n_groups = T / group_tokens, mark = iso_arena_mark(&ex->scratch);
+    route_job job = {.loss = loss, .out = aux_grad, .in = probs, .const_expert = expert, .T = T};
+    job.E = E, job.K = K, job.group_tokens = group_tokens, job.scale = scale;
+    job.sums = iso_arena_take(&ex->scratch, n_groups * 2 * E, sizeof *job.sums);
+    if (!ex->measuring) iso_exec_pieces(ex, n_groups, balance_piece, &job);
+    iso_arena_rewind(&ex->scratch, mark);
+}
+
+/* A counting sort of a few thousand numbers: not worth a second thread. */
+static void route_sort(iso_exec *ex, iso_routing *rt, void *row_gate_, const void *gate_) {
+    if (ex->measuring) return;
+    float *row_gate = row_gate_;
+    const float *gate = gate_;
+    int32_t *offsets = rt->offsets;
+    int64_t K = rt->K;
+    /* Count one to the right, sum up, place (which moves each start to its end), move back. */
+    memset(offsets, 0, (size_t)(rt->E + 1) * sizeof *offsets);
+    for (int64_t i = 0; i < rt->T * K; i++) offsets[rt->expert[i] + 1]++;
+    for (int64_t e = 0; e < rt->E; e++) offsets[e + 1] += offsets[e];
+    for (int64_t t = 0; t < rt->T; t++)
+        for (int64_t i = t * K; i < (t + 1) * K; i++) {
+            int32_t row = offsets[rt->expert[i]]++;
+            rt->token_row[i] = row;
+            rt->row_token[row] = (int32_t)t;
+            row_gate[row] = gate[i];
+        }
+    memmove(offsets + 1, offsets, (size_t)rt->E * sizeof *offsets);
+    offsets[0] = 0;
+}
+
+void ISO_ISA_NAME(iso_cpu_route_init)(iso_kernels *kernels) {
+    kernels->router_fwd = router_fwd;
+    kernels->router_bwd = router_bwd;
+    kernels->balance = balance;
+    kernels->route_sort = route_sort;
+}

@@ -1,0 +1,268 @@
+/* rows.c - operations that work row by row: embedding, norm, RoPE, SwiGLU, gather, combine.
+ *
+ * All are limited by memory or by exp; each piece is a fixed number of whole rows, so the order of
+ * every sum is fixed. Where rows add into something shared (embed_bwd, the norm's weight gradient)
+ * pieces own columns, or fill a partial sum each, added in order.
+ */
+#include "ops/cpu/cpu.h"
+#include "ops/cpu/vec.h"
+
+#include <math.h>
+
+typedef struct rows_job {
+    float *out, *out2;
+    const float *a, *b, *c, *d;
+    const int32_t *index;
+    int64_t n_rows, block_rows, H, K;
+    float eps;
+    bool inverse;
+} rows_job;
+
+static void run_rows(const iso_exec *ex, rows_job *job, iso_piece_fn fn) {
+    iso_exec_pieces(ex, cpu_ceil_div(job->n_rows, job->block_rows), fn, job);
+}
+
+static int64_t first_row(const rows_job *job, int64_t i_piece) {
+    return i_piece * job->block_rows;
+}
+
+static int64_t last_row(const rows_job *job, int64_t i_piece) {
+    return cpu_min(job->n_rows, (i_piece + 1) * job->block_rows);
+}
+
+static void gather_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const rows_job *job = ctx;
+    int64_t H = job->H;
+    for (int64_t r = first_row(job, i_piece); r < last_row(job, i_piece); r++)
+        memcpy(job->out + r * H, job->a + job->index[r] * H, (size_t)H * sizeof(float));
+}
+
+static void gather(iso_exec *ex, void *y, const void *x, const int32_t *row_token, int64_t R,
+                   int64_t H) {
+    if (ex->measuring) return;
+    rows_job job = {.out = y, .a = x, .index = row_token, .n_rows = R, .H = H};
+    job.block_rows = cpu_block_rows(H);
+    run_rows(ex, &job, gather_piece);
+}
+
+static void embed_fwd(iso_exec *ex, void *y, const void *w, const int32_t *ids, int64_t T,
+                      int64_t H) {
+    gather(ex, y, w, ids, T, H);
+}
+
+/* Here "rows" are vectors of columns: a piece adds all tokens, in order, into its columns. */
+static void embed_bwd_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const rows_job *job = ctx;
+    int64_t H = job->H, begin = first_row(job, i_piece) * VEC_LANES;
+    int64_t end = cpu_min(H, last_row(job, i_piece) * VEC_LANES);
+    for (int64_t t = 0; t < job->K; t++) {
+        float *dw = job->out + job->index[t] * H;
+        const float *dy = job->a + t * H;
+        for (int64_t h = begin; h < end; h += VEC_LANES)
+            vec_store_upto(dw + h, vec_load_upto(dw + h, end - h) + vec_load_upto(dy + h, end - h),
+                           end - h);
+    }
+}
+
+static void embed_bwd(iso_exec *ex, void *dw, const void *dy, const int32_t *ids, int64_t T,
+                      int64_t H) {
+    if (ex->measuring) return;
+    rows_job job = {.out = dw, .a = dy, .index = ids, .H = H, .K = T};
+    job.n_rows = cpu_ceil_div(H, VEC_LANES);
+    job.block_rows = cpu_max(1, cpu_ceil_div(job.n_rows, 8));
+    run_rows(ex, &job, embed_bwd_piece);
+}
+
+static void combine_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const rows_job *job = ctx;
+    int64_t H = job->H, K = job->K;
+    for (int64_t t = first_row(job, i_piece); t < last_row(job, i_piece); t++) {
+        const int32_t *rows = job->index + t * K;
+        for (int64_t h = 0; h < H; h += VEC_LANES) {
+            vec sum = job->b ? vec_load_upto(job->b + t * H + h, H - h) : vec_set(0);
+            for (int64_t k = 0; k < K; k++) sum += vec_load_upto(job->a + rows[k] * H + h, H - h);
+            vec_store_upto(job->out + t * H + h, sum, H - h);
+        }
+    }
+}
+
+static void combine(iso_exec *ex, void *y, const void *base, const void *x,
+                    const int32_t *token_row, int64_t T, int64_t K, int64_t H) {
+    if (ex->measuring) return;
+    rows_job job = {.out = y, .a = x, .b = base, .index = token_row, .n_rows = T, .H = H, .K = K};
+    job.block_rows = cpu_block_rows(H * (K + 1));
+    run_rows(ex, &job, combine_piece);
+}
+
+static void norm_fwd_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const rows_job *job = ctx;
+    int64_t H = job->H;
+    for (int64_t t = first_row(job, i_piece); t < last_row(job, i_piece); t++) {
+        const float *x = job->a + t * H;
+        float *y = job->out + t * H;
+        vec sum = {0};
+        for (int64_t h = 0; h < H; h += VEC_LANES) {
+            vec v = vec_load_upto(x + h, H - h);
+            sum += v * v;
+        }
+        float rstd = 1 / sqrtf(vec_sum(sum) / (float)H + job->eps);
+        job->out2[t] = rstd;
+        for (int64_t h = 0; h < H; h += VEC_LANES)
+            vec_store_upto(y + h,
+                           vec_load_upto(job->b + h, H - h) * (vec_load_upto(x + h, H - h) * rstd),
+                           H - h);
+    }
+}
+
+static void norm_fwd(iso_exec *ex, void *y, void *rstd, const void *x, const void *w, int64_t T,
+                     int64_t H, double eps) {
+    if (ex->measuring) return;
+    rows_job job = {.out = y, .out2 = rstd, .a = x, .b = w, .n_rows = T, .H = H, .eps = (float)eps};
+    job.block_rows = cpu_block_rows(H);
+    run_rows(ex, &job, norm_fwd_piece);
+}
+
+/* dx += r (w dy - x r^2 mean(w dy x)); the piece's own row of out2 = sum of dy x r. */
+static void norm_bwd_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const rows_job *job = ctx;
+    int64_t H = job->H;
+    float *dw = job->out2 + i_piece * H;
+    memset(dw, 0, (size_t)H * sizeof *dw);
+    for (int64_t t = first_row(job, i_piece); t < last_row(job, i_piece); t++) {
+        const float *dy = job->a + t * H, *x = job->b + t * H, *w = job->d;
+        float *dx = job->out + t * H, r = job->c[t];
+        vec dot = {0};
+        for (int64_t h = 0; h < H; h += VEC_LANES) {
+            vec dyx = vec_load_upto(dy + h, H - h) * vec_load_upto(x + h, H - h);
+            dot += vec_load_upto(w + h, H - h) * dyx;
+            vec_store_upto(dw + h, vec_load_upto(dw + h, H - h) + dyx * r, H - h);
+        }
+        float shift = vec_sum(dot) * r * r / (float)H;
+        for (int64_t h = 0; h < H; h += VEC_LANES) {
+            vec g = vec_load_upto(w + h, H - h) * vec_load_upto(dy + h, H - h) -
+                    vec_load_upto(x + h, H - h) * shift;
+            vec_store_upto(dx + h, vec_load_upto(dx + h, H - h) + r * g, H - h);
+        }
+    }
+}
+
+static void norm_bwd(iso_exec *ex, void *dx, void *dw, const void *dy, const void *x,
+                     const void *rstd, const void *w, int64_t T, int64_t H) {
+    rows_job job = {.out = dx, .a = dy, .b = x, .c = rstd, .d = w, .n_rows = T, .H = H};
+    job.block_rows = cpu_block_rows(H);
+    int64_t n_pieces = cpu_ceil_div(T, job.block_rows), mark = iso_arena_mark(&ex->scratch);
+    float *partial = job.out2 = iso_arena_take(&ex->scratch, n_pieces * H, sizeof(float));
+    if (!ex->measuring) {
+        run_rows(ex, &job, norm_bwd_piece);
+        for (int64_t i = 0; i < n_pieces; i++)
+            for (int64_t h = 0; h < H; h++) ((float *)dw)[h] += partial[i * H + h];
+    }
+    iso_arena_rewind(&ex->scratch, mark);
+}
+
+/* a: cosines (S,d/2), b: sines; the q heads, then the k heads, lie side by side. */
+static void rope_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const rows_job *job = ctx;
+    int64_t H = job->H, S = job->K, half = job->index[0], n_heads = H / (2 * half) * 2;
+    for (int64_t t = first_row(job, i_piece); t < last_row(job, i_piece); t++) {
+        const float *cosines = job->a + t % S * half, *sines = job->b + t % S * half;
+        for (int64_t i_head = 0; i_head < n_heads; i_head++) {
+            float *p = job->out + t * 3 * H + i_head * 2 * half;
+            for (int64_t i = 0; i < half; i += VEC_LANES) {
+                int64_t n = half - i;
+                vec c = vec_load_upto(cosines + i, n), s = vec_load_upto(sines + i, n);
+                vec x = vec_load_upto(p + i, n), y = vec_load_upto(p + half + i, n);
+                vec_store_upto(p + i, x * c - y * s, n);
+                vec_store_upto(p + half + i, y * c + x * s, n);
+            }
+        }
+    }
+}
+
+static void rope(iso_exec *ex, void *qkv, int64_t B, int64_t S, int64_t A, int64_t d, double theta,
+                 bool inverse) {
+    int64_t half = d / 2, mark = iso_arena_mark(&ex->scratch);
+    float *cosines = iso_arena_take(&ex->scratch, S * half, sizeof(float));
+    float *sines = iso_arena_take(&ex->scratch, S * half, sizeof(float));
+    if (!ex->measuring) {
+        for (int64_t i = 0; i < half; i++) {
+            double turn = pow(theta, -2.0 * (double)i / (double)d);
+            for (int64_t s = 0; s < S; s++) {
+                double angle = (double)s * turn;
+                cosines[s * half + i] = (float)cos(angle);
+                sines[s * half + i] = (float)(inverse ? -sin(angle) : sin(angle));
+            }
+        }
+        int32_t half_int = (int32_t)half;
+        rows_job job = {.out = qkv, .a = cosines, .b = sines, .index = &half_int};
+        job.n_rows = B * S, job.H = A * d, job.K = S;
+        job.block_rows = cpu_block_rows(2 * A * d);
+        run_rows(ex, &job, rope_piece);
+    }
+    iso_arena_rewind(&ex->scratch, mark);
+}
+
+VEC_INLINE vec sigmoid(vec g) {
+    return 1.0f / (1.0f + vec_exp(-g));
+}
+
+static void swiglu_fwd_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const rows_job *job = ctx;
+    int64_t F = job->H;
+    for (int64_t r = first_row(job, i_piece); r < last_row(job, i_piece); r++) {
+        const float *gate = job->a + r * 2 * F, *up = gate + F;
+        float *h = job->out + r * F, scale = job->b ? job->b[r] : 1;
+        for (int64_t f = 0; f < F; f += VEC_LANES) {
+            vec g = vec_load_upto(gate + f, F - f), u = vec_load_upto(up + f, F - f);
+            vec_store_upto(h + f, g * sigmoid(g) * u * scale, F - f);
+        }
+    }
+}
+
+static void swiglu_fwd(iso_exec *ex, void *h, const void *gu, const void *row_scale, int64_t rows,
+                       int64_t F) {
+    if (ex->measuring) return;
+    rows_job job = {.out = h, .a = gu, .b = row_scale, .n_rows = rows, .H = F};
+    job.block_rows = cpu_block_rows(F);
+    run_rows(ex, &job, swiglu_fwd_piece);
+}
+
+static void swiglu_bwd_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const rows_job *job = ctx;
+    int64_t F = job->H;
+    for (int64_t r = first_row(job, i_piece); r < last_row(job, i_piece); r++) {
+        const float *gate = job->a + r * 2 * F, *up = gate + F, *dh = job->c + r * F;
+        float *dgate = job->out + r * 2 * F, *dup = dgate + F, scale = job->b ? job->b[r] : 1;
+        vec dot = {0};
+        for (int64_t f = 0; f < F; f += VEC_LANES) {
+            int64_t n = F - f;
+            vec g = vec_load_upto(gate + f, n), u = vec_load_upto(up + f, n);
+            vec s = sigmoid(g), d = vec_load_upto(dh + f, n), silu = g * s;
+            dot += d * silu * u;
+            d *= scale;
+            vec_store_upto(dgate + f, d * u * s * (1.0f + g * (1.0f - s)), n);
+            vec_store_upto(dup + f, d * silu, n);
+        }
+        if (job->out2) job->out2[r] = vec_sum(dot);
+    }
+}
+
+static void swiglu_bwd(iso_exec *ex, void *dgu, void *drow_scale, const void *dh, const void *gu,
+                       const void *row_scale, int64_t rows, int64_t F) {
+    if (ex->measuring) return;
+    rows_job job = {.out = dgu, .out2 = drow_scale, .a = gu, .b = row_scale, .c = dh};
+    job.n_rows = rows, job.H = F, job.block_rows = cpu_block_rows(2 * F);
+    run_rows(ex, &job, swiglu_bwd_piece);
+}
+
+void ISO_ISA_NAME(iso_cpu_rows_init)(iso_kernels *kernels) {
+    kernels->embed_fwd = embed_fwd;
+    kernels->embed_bwd = embed_bwd;
+    kernels->norm_fwd = norm_fwd;
+    kernels->norm_bwd = norm_bwd;
+    kernels->rope = rope;
+    kernels->swiglu_fwd = swiglu_fwd;
+    kernels->swiglu_bwd = swiglu_bwd;
+    kernels->gather = gather;
+    kernels->combine = combine;
+}
