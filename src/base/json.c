@@ -64,10 +64,10 @@ static const char *kind_name(const json_t *value) {
 
 static iso_status get_member(const json_t **out, const json_t *object, const char *key,
                              const char *what) {
+    *out = json_object_get(object, key); /* NULL, too, for anything but an object */
+    if (*out) return ISO_OK;
     if (!json_is_object(object))
         return iso_fail(ISO_ERR_DATA, "%s: expected an object with \"%s\"", what, key);
-    *out = json_object_get(object, key);
-    if (*out) return ISO_OK;
     return iso_fail(ISO_ERR_DATA, "%s: \"%s\" is missing", what, key);
 }
 
