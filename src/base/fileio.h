@@ -1,8 +1,8 @@
 /* fileio.h - files that survive: durable writes, locks, space, memory maps.
  *
- * The one protocol for anything that must not be lost, after measurements (docs/numerics.md tells
- * why): write to a temporary name in the same folder, fsync the file, rename, fsync the folder. A
- * failed fsync is never retried on the same file: the caller writes a fresh one.
+ * The one protocol for anything that must not be lost, after measurements (docs/decisions/0004
+ * tells why): write to a temporary name in the same folder, fsync the file, rename, fsync the
+ * folder. A failed fsync is never retried on the same file: the caller writes a fresh one.
  */
 #ifndef ISO_BASE_FILEIO_H
 #define ISO_BASE_FILEIO_H
@@ -17,7 +17,8 @@
 /* --- whole files --- */
 /* Replaces `path` by these bytes, durably and atomically (protocol above). */
 iso_status iso_file_write_atomic(const char *path, const void *bytes, int64_t n_bytes);
-/* Reads all of `path` (at most max_bytes; more is ISO_ERR_DATA). Caller frees *out; a NUL follows. */
+/* Reads all of `path` (at most max_bytes; more is ISO_ERR_DATA). Caller frees *out; a NUL follows.
+ */
 iso_status iso_file_read(char **out, int64_t *n_bytes, const char *path, int64_t max_bytes);
 bool iso_path_exists(const char *path);
 bool iso_path_is_dir(const char *path);
@@ -49,18 +50,26 @@ void iso_names_free(char **names, int64_t n);
 iso_status iso_dir_check_space(const char *path, int64_t n_bytes);
 
 /* --- exclusive lock: flock on a file; released by close or by death, so never stale --- */
-typedef struct iso_lock { int fd; } iso_lock;
+typedef struct iso_lock {
+    int fd;
+} iso_lock;
 iso_status iso_lock_open(iso_lock *lock, const char *path); /* ISO_ERR_LOCKED if held elsewhere */
 void iso_lock_close(iso_lock *lock);
 
 /* --- read-only memory map --- */
-typedef struct iso_map { const uint8_t *data; int64_t size_bytes; } iso_map;
-iso_status iso_map_open(iso_map *map, const char *path); /* an empty file maps to data NULL, size 0 */
+typedef struct iso_map {
+    const uint8_t *data;
+    int64_t size_bytes;
+} iso_map;
+iso_status iso_map_open(iso_map *map,
+                        const char *path); /* an empty file maps to data NULL, size 0 */
 void iso_map_close(iso_map *map);
 
 /* --- hashes --- */
 #define ISO_SHA256_HEX_BYTES 65
-typedef struct iso_sha256 { void *state; } iso_sha256;
+typedef struct iso_sha256 {
+    void *state;
+} iso_sha256;
 iso_status iso_sha256_create(iso_sha256 *hash);
 void iso_sha256_update(iso_sha256 *hash, const void *bytes, int64_t n_bytes);
 /* Writes 64 lower-case hex digits and a NUL, and frees the state. */

@@ -1,7 +1,7 @@
 /* json.h - jansson with our statuses: load with a cap and a position, save durably, typed gets.
  *
- * Code that handles JSON includes this and uses json_t directly (jansson's API); what is here is only
- * what jansson lacks.
+ * Code that handles JSON includes this and uses json_t directly (jansson's API); what is here is
+ * only what jansson lacks.
  */
 #ifndef ISO_BASE_JSON_H
 #define ISO_BASE_JSON_H

@@ -6,7 +6,12 @@
 #ifndef ISO_BASE_LOG_H
 #define ISO_BASE_LOG_H
 
-typedef enum iso_log_level { ISO_LOG_ERROR, ISO_LOG_WARN, ISO_LOG_INFO, ISO_LOG_DEBUG } iso_log_level;
+typedef enum iso_log_level {
+    ISO_LOG_ERROR,
+    ISO_LOG_WARN,
+    ISO_LOG_INFO,
+    ISO_LOG_DEBUG
+} iso_log_level;
 
 typedef void (*iso_log_fn)(iso_log_level level, const char *line);
 

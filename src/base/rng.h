@@ -10,13 +10,13 @@
 
 /* Streams keep uses apart: the same seed draws unrelated numbers in each. */
 typedef enum iso_rng_stream {
-    ISO_RNG_INIT = 1,    /* parameter initialisation */
-    ISO_RNG_SUBSET = 2,  /* the choice of the unique subset D-hat */
-    ISO_RNG_EPOCH = 3,   /* the order within an epoch */
-    ISO_RNG_EVAL = 4,    /* the evaluation sample */
-    ISO_RNG_SAMPLE = 5,  /* text generation */
-    ISO_RNG_TEST = 6,    /* tests and benches */
-    ISO_RNG_STATS = 7,   /* resampling in analysis */
+    ISO_RNG_INIT = 1,   /* parameter initialisation */
+    ISO_RNG_SUBSET = 2, /* the choice of the unique subset D-hat */
+    ISO_RNG_EPOCH = 3,  /* the order within an epoch */
+    ISO_RNG_EVAL = 4,   /* the evaluation sample */
+    ISO_RNG_SAMPLE = 5, /* text generation */
+    ISO_RNG_TEST = 6,   /* tests and benches */
+    ISO_RNG_STATS = 7,  /* resampling in analysis */
 } iso_rng_stream;
 
 /* 64 random bits. `lane` is a second index (an epoch, a tensor's hash); 0 where there is none. */

@@ -1,12 +1,12 @@
 /* threads.h - a small pthread pool that runs numbered pieces.
  *
- * The pieces of a job never depend on the number of threads: a job says how many pieces it has, each
- * piece writes what no other piece writes, and reductions over pieces are done afterwards in piece
- * order. So the bits of a result are the same on 1, 2 or 16 threads (house rule 20).
+ * The pieces of a job never depend on the number of threads: a job says how many pieces it has,
+ * each piece writes what no other piece writes, and reductions over pieces are done afterwards in
+ * piece order. So the bits of a result are the same on 1, 2 or 16 threads (house rule 20).
  *
- * (I1) iso_pool_run returns after every piece has run exactly once, and the caller sees their writes;
- * (I2) i_thread is in [0, n_threads) and no two pieces run at once under the same i_thread, so it
- *      may index per-thread scratch - whose contents must never reach a result across pieces.
+ * (I1) iso_pool_run returns after every piece has run exactly once, and the caller sees their
+ * writes; (I2) i_thread is in [0, n_threads) and no two pieces run at once under the same i_thread,
+ * so it may index per-thread scratch - whose contents must never reach a result across pieces.
  */
 #ifndef ISO_BASE_THREADS_H
 #define ISO_BASE_THREADS_H
