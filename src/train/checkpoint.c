@@ -178,7 +178,8 @@ static iso_status write_json(json_t *files, const char *dir, const char *name,
     return status;
 }
 
-/* The manifest, then its seal: after these two the folder is complete. */
+/* The manifest, then its seal: after these two the folder is complete. Every write above syncs the
+ * folder, too, so its entries are durable with the last. */
 static iso_status write_manifest(const char *dir, const iso_checkpoint *checkpoint, json_t *files) {
     const iso_checkpoint_identity *identity = &checkpoint->identity;
     json_t *manifest = json_pack(
@@ -244,7 +245,6 @@ static iso_status save_new(const char *parent, const iso_checkpoint *checkpoint)
     if (status == ISO_OK) {
         status = iso_dir_create(temp);
         if (status == ISO_OK) status = write_folder(temp, checkpoint);
-        if (status == ISO_OK) status = iso_dir_sync(temp);
         if (status == ISO_OK) status = iso_dir_rename(temp, path);
         if (status != ISO_OK) drop_after(status, temp);
     }
