@@ -112,7 +112,6 @@ static void place(iso_model *model) {
     int64_t item = iso_dtype_bytes(model->exec->dtype), n = model->params.n_elements;
     model->weights = iso_arena_take(&model->weight_arena, n, item);
     model->grads = model->trains ? iso_arena_take(&model->grad_arena, n, item) : NULL;
-    model->slopes = iso_arena_take(&model->act_arena, s->num_attention_heads, sizeof(float));
     model->group_loss = iso_arena_take(&model->act_arena, model->max_sequences, sizeof(double));
     model->embedded = take(model, T * H);
     model->final_norm = take(model, T * H);
@@ -232,14 +231,20 @@ void iso_model_logits(iso_model *model, int64_t first_row, int64_t n_rows, void 
                    iso_model_weight(model, head_field(model), -1, V, H), ISO_COMPONENT_HEAD);
 }
 
-/* Runs one step without computing: the exec learns its scratch, its counters the FLOPs. */
+/* Runs all there is without computing, so that the exec learns its scratch; counts nothing. */
 static void dry_run(iso_model *model) {
     ISO_ASSERT(model->exec->measuring);
+    iso_counters *counters = model->exec->counters, dropped = {.executed_flops = 0};
+    model->exec->counters = &dropped;
     double aux_sum;
     iso_model_score(model, NULL, NULL, model->max_sequences, NULL);
-    if (model->trains)
+    iso_model_logits(model, 0, model->max_sequences * model->shape.max_position_embeddings, NULL);
+    if (model->trains) {
         iso_model_train(model, NULL, NULL, model->max_sequences, 0, 0, NULL, &aux_sum);
-    iso_model_logits(model, 0, 1, NULL);
+        iso_sum_squares(model->exec,
+                        iso_tensor_1d(NULL, model->exec->dtype, model->params.n_elements));
+    }
+    model->exec->counters = counters;
 }
 
 static iso_status create_measuring(iso_model **out, const iso_shape *shape, iso_exec *exec,
@@ -249,12 +254,15 @@ static iso_status create_measuring(iso_model **out, const iso_shape *shape, iso_
     *model = (iso_model){
         .shape = *shape, .exec = exec, .max_sequences = max_sequences, .trains = trains};
     model->layers = calloc((size_t)shape->num_hidden_layers, sizeof *model->layers);
-    iso_status status = model->layers ? iso_params_create(&model->params, shape)
-                                      : iso_fail(ISO_ERR_MEMORY, "cannot allocate the layers");
+    model->slopes = calloc((size_t)shape->num_attention_heads, sizeof *model->slopes);
+    iso_status status = model->layers && model->slopes
+                            ? iso_params_create(&model->params, shape)
+                            : iso_fail(ISO_ERR_MEMORY, "cannot allocate the layers");
     if (status != ISO_OK) {
         iso_model_free(model);
         return status;
     }
+    iso_alibi_slopes(model->slopes, shape->num_attention_heads);
     place(model);
     *out = model;
     return ISO_OK;
@@ -267,7 +275,6 @@ static iso_status make_real(iso_model *model) {
     ISO_TRY(iso_arena_create(&model->grad_arena, grads));
     ISO_TRY(iso_arena_create(&model->act_arena, acts));
     place(model);
-    iso_alibi_slopes(model->slopes, model->shape.num_attention_heads);
     return iso_exec_start(model->exec);
 }
 
@@ -276,10 +283,7 @@ iso_status iso_model_create(iso_model **out, const iso_shape *shape, iso_exec *e
     *out = NULL;
     iso_model *model;
     ISO_TRY(create_measuring(&model, shape, exec, max_sequences, trains));
-    iso_counters *counters = exec->counters, dropped = {.executed_flops = 0};
-    exec->counters = &dropped;
     dry_run(model);
-    exec->counters = counters;
     iso_status status = make_real(model);
     if (status != ISO_OK) {
         iso_model_free(model);
@@ -300,6 +304,7 @@ iso_status iso_model_plan(iso_model_memory *out, const iso_shape *shape, iso_exe
                           int64_t max_sequences, bool trains) {
     iso_model *model;
     ISO_TRY(create_measuring(&model, shape, exec, max_sequences, trains));
+    dry_run(model);
     double aux_sum;
     if (trains)
         iso_model_train(model, NULL, NULL, max_sequences, 0, 0, NULL, &aux_sum);
@@ -315,6 +320,7 @@ void iso_model_free(iso_model *model) {
     release_arenas(model);
     iso_params_free(&model->params);
     free(model->layers);
+    free(model->slopes);
     free(model);
 }
 

@@ -124,7 +124,7 @@ static void push_param(iso_params *params, iso_field field, int64_t layer, int64
     const row *r = &table[field];
     iso_param *item = &params->items[params->n_items++];
     *item = (iso_param){.field = field,
-                        .part = r->component,
+                        .component = r->component,
                         .init = r->init,
                         .decays = r->letters[1] != '\0',
                         .layer = layer,

@@ -14,6 +14,7 @@
 #ifndef ISO_MODEL_PARAMS_H
 #define ISO_MODEL_PARAMS_H
 
+#include "arch/count.h"
 #include "arch/shape.h"
 #include "tensor/tensor.h"
 

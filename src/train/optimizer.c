@@ -1,0 +1,56 @@
+#include "train/optimizer.h"
+
+#include <math.h>
+
+iso_status iso_optimizer_create(iso_optimizer *out, iso_model *model) {
+    *out = (iso_optimizer){.model = model};
+    int64_t item = iso_dtype_bytes(model->exec->dtype), n = model->params.n_elements;
+    iso_arena_init(&out->arena);
+    iso_arena_take(&out->arena, n, item);
+    iso_arena_take(&out->arena, n, item);
+    ISO_TRY(iso_arena_create(&out->arena, out->arena.used_bytes));
+    out->exp_avg = iso_arena_take(&out->arena, n, item);
+    out->exp_avg_sq = iso_arena_take(&out->arena, n, item);
+    return ISO_OK;
+}
+
+void iso_optimizer_release(iso_optimizer *optimizer) {
+    iso_arena_release(&optimizer->arena);
+    *optimizer = (iso_optimizer){0};
+}
+
+double iso_optimizer_grad_norm(iso_optimizer *optimizer) {
+    iso_model *model = optimizer->model;
+    iso_tensor all = iso_tensor_1d(model->grads, model->exec->dtype, model->params.n_elements);
+    return sqrt(iso_sum_squares(model->exec, all));
+}
+
+/* Elements [first, first + n) of all four arrays. */
+static void update_range(iso_optimizer *optimizer, int64_t first, int64_t n,
+                         const iso_adamw *adamw) {
+    if (n == 0) return;
+    iso_model *model = optimizer->model;
+    iso_dtype dtype = model->exec->dtype;
+    int64_t offset = first * iso_dtype_bytes(dtype);
+    iso_adamw_step(model->exec, iso_tensor_1d((char *)model->weights + offset, dtype, n),
+                   iso_tensor_1d((char *)optimizer->exp_avg + offset, dtype, n),
+                   iso_tensor_1d((char *)optimizer->exp_avg_sq + offset, dtype, n),
+                   iso_tensor_1d((char *)model->grads + offset, dtype, n), adamw);
+}
+
+void iso_optimizer_step(iso_optimizer *optimizer, const iso_train_config *train, int64_t step,
+                        double lr, double grad_norm) {
+    const iso_params *params = &optimizer->model->params;
+    bool clips = train->grad_clip > 0 && grad_norm > train->grad_clip;
+    iso_adamw adamw = {.lr = lr,
+                       .beta1 = train->betas[0],
+                       .beta2 = train->betas[1],
+                       .eps = train->eps,
+                       .weight_decay = train->weight_decay,
+                       .correction1 = 1 - pow(train->betas[0], (double)step),
+                       .correction2 = 1 - pow(train->betas[1], (double)step),
+                       .grad_scale = clips ? train->grad_clip / grad_norm : 1};
+    update_range(optimizer, 0, params->n_decay, &adamw);
+    adamw.weight_decay = 0;
+    update_range(optimizer, params->n_decay, params->n_elements - params->n_decay, &adamw);
+}

@@ -1,0 +1,27 @@
+/* optimizer.h - AdamW over a model's flat parameters, and the global gradient norm.
+ *
+ * Decoupled weight decay on matrices only (params.h, I1: they come first), bias-corrected moments,
+ * clipping by the norm over all gradients: scale = clip / norm where norm > clip.
+ */
+#ifndef ISO_TRAIN_OPTIMIZER_H
+#define ISO_TRAIN_OPTIMIZER_H
+
+#include "model/model.h"
+#include "train/config.h"
+
+typedef struct iso_optimizer {
+    iso_model *model; /* borrowed */
+    iso_arena arena;
+    void *exp_avg, *exp_avg_sq; /* (params.n_elements) each */
+} iso_optimizer;
+
+iso_status iso_optimizer_create(iso_optimizer *out, iso_model *model);
+void iso_optimizer_release(iso_optimizer *optimizer);
+
+/* The norm over all gradients; not finite if any of them is not. */
+double iso_optimizer_grad_norm(iso_optimizer *optimizer);
+/* Update number `step` (counted from 1) with the gradients as they are. */
+void iso_optimizer_step(iso_optimizer *optimizer, const iso_train_config *train, int64_t step,
+                        double lr, double grad_norm);
+
+#endif
