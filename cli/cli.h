@@ -118,7 +118,7 @@ typedef struct cli_progress {
     int64_t total;     /* 0 = unknown */
     int64_t first;     /* where it began: a resumed run does not start at 0 */
     double start_s, shown_s;
-    bool fancy, visible;
+    bool fancy;
 } cli_progress;
 void cli_progress_start(cli_progress *progress, const char *label, const char *unit, int64_t first,
                         int64_t total);

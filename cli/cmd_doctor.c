@@ -1,0 +1,123 @@
+/* isomoe doctor: what this build and this machine can do. */
+#include "cli.h"
+
+#include "base/json.h"
+#include "base/threads.h"
+
+#include <inttypes.h>
+#include <openssl/crypto.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <utf8proc.h>
+#include <xxhash.h>
+#include <yaml.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include <oneapi/dnnl/dnnl.h>
+
+typedef struct library {
+    const char *name;
+    char version[64];
+} library;
+
+enum { MAX_LIBRARIES = 10, MAX_FEATURES = 12 };
+
+/* The versions that run, not those compiled against: a machine can differ from its builder. */
+static int list_libraries(library *out) {
+    int n = 0;
+    const dnnl_version_t *onednn = dnnl_version();
+    unsigned xxhash = XXH_versionNumber();
+    out[n].name = "oneDNN";
+    snprintf(out[n++].version, sizeof out->version, "%d.%d.%d", onednn->major, onednn->minor,
+             onednn->patch);
+    out[n].name = "xxhash";
+    snprintf(out[n++].version, sizeof out->version, "%u.%u.%u", xxhash / 10000, xxhash / 100 % 100,
+             xxhash % 100);
+    const struct {
+        const char *name, *version;
+    } texts[] = {
+        {"jansson", jansson_version_str()},
+        {"libyaml", yaml_get_version_string()},
+        {"libcrypto", OpenSSL_version(OPENSSL_VERSION_STRING)},
+        {"sqlite3", sqlite3_libversion()},
+        {"zlib", zlibVersion()},
+        {"zstd", ZSTD_versionString()},
+        {"utf8proc", utf8proc_version()},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        out[n].name = texts[i].name;
+        snprintf(out[n++].version, sizeof out->version, "%s", texts[i].version);
+    }
+    return n;
+}
+
+/* What the kernels ask for. */
+static int list_isa(const char **out) {
+    int n = 0;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2")) out[n++] = "avx2";
+    if (__builtin_cpu_supports("fma")) out[n++] = "fma";
+    if (__builtin_cpu_supports("avx512f")) out[n++] = "avx512f";
+    if (__builtin_cpu_supports("avx512bw")) out[n++] = "avx512bw";
+    if (__builtin_cpu_supports("avx512vl")) out[n++] = "avx512vl";
+    if (__builtin_cpu_supports("avx512bf16")) out[n++] = "avx512bf16";
+#endif
+    return n;
+}
+
+static iso_status print_json(const library *libraries, int n_libraries, const char *const *isa,
+                             int n_isa) {
+    json_t *versions = json_object(), *features = json_array();
+    for (int i = 0; i < n_libraries; i++)
+        json_object_set_new(versions, libraries[i].name, json_string(libraries[i].version));
+    for (int i = 0; i < n_isa; i++) json_array_append_new(features, json_string(isa[i]));
+    json_t *object =
+        json_pack("{s:s, s:s, s:i, s:o, s:o}", "version", ISO_VERSION, "compiler", __VERSION__,
+                  "threads", iso_machine_n_threads(), "isa", features, "libraries", versions);
+    char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
+    json_decref(object);
+    if (!text) return iso_fail(ISO_ERR_MEMORY, "no memory for the JSON text");
+    printf("%s\n", text);
+    free(text);
+    return ISO_OK;
+}
+
+static void print_text(const library *libraries, int n_libraries, const char *const *isa,
+                       int n_isa) {
+    static const char *const headers[] = {"library", "version"};
+    printf("isomoe %s, compiler %s\n", ISO_VERSION, __VERSION__);
+    printf("%d threads;", iso_machine_n_threads());
+    for (int i = 0; i < n_isa; i++) printf(" %s", isa[i]);
+    printf("%s\n\n", n_isa ? "" : " no vector extension that the kernels use");
+    cli_table table;
+    cli_table_init(&table, headers, 2);
+    for (int i = 0; i < n_libraries; i++) {
+        cli_table_add(&table, libraries[i].name);
+        cli_table_add(&table, libraries[i].version);
+    }
+    cli_table_print(&table, stdout);
+    cli_table_release(&table);
+}
+
+iso_status cmd_doctor(int argc, char **argv) {
+    bool json = false, done;
+    const cli_flag flags[] = {{"json", CLI_BOOL, &json, NULL, "print JSON", NULL}};
+    const cli_usage usage = {
+        .synopsis = "doctor [--json]",
+        .summary =
+            "Shows this build, the instruction sets it can use here, threads and library versions.",
+        .example = "isomoe doctor",
+        .flags = flags,
+        .n_flags = 1,
+    };
+    ISO_TRY(cli_parse(&usage, argc, argv, &done));
+    if (done) return ISO_OK;
+    library libraries[MAX_LIBRARIES];
+    const char *isa[MAX_FEATURES];
+    int n_libraries = list_libraries(libraries), n_isa = list_isa(isa);
+    if (json) return print_json(libraries, n_libraries, isa, n_isa);
+    print_text(libraries, n_libraries, isa, n_isa);
+    return ISO_OK;
+}

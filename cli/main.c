@@ -1,0 +1,27 @@
+/* The command table, and where a status becomes an exit code. */
+#include "cli.h"
+
+#include <string.h>
+
+static const cli_command commands[] = {
+    {"count", "parameters and FLOPs of a model, by component", cmd_count},
+    {"doctor", "what this build and this machine can do", cmd_doctor},
+};
+
+/* A full disk or a closed pipe shows only now: a product that was not written is a failure. */
+static iso_status flush_product(iso_status status) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    return status == ISO_OK ? iso_fail(ISO_ERR_IO, "standard output cannot be written") : status;
+}
+
+int main(int argc, char **argv) {
+    cli_log_start(ISO_LOG_INFO);
+    if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+        printf("isomoe %s\n", ISO_VERSION);
+        return cli_exit_code(flush_product(ISO_OK));
+    }
+    iso_status status = flush_product(
+        cli_dispatch("isomoe", commands, sizeof commands / sizeof *commands, argc, argv));
+    if (status != ISO_OK) iso_log(ISO_LOG_ERROR, "%s", iso_error_message());
+    return cli_exit_code(status);
+}
