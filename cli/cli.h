@@ -76,6 +76,7 @@ typedef struct cli_usage {
     cli_list *positionals;                    /* NULL: none are taken */
     int64_t min_positionals, max_positionals; /* max < 0: any number */
     cli_list *overrides;                      /* takes --section.key=value; NULL: not accepted */
+    void (*more)(iso_str *out); /* appended to the help, such as iso_config_help; NULL: nothing */
 } cli_usage;
 
 /* Parses argv[1..]; `--` ends the flags. On --help prints the usage on stdout and sets *done: the
