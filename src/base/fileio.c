@@ -240,8 +240,9 @@ iso_status iso_dir_list(char ***out, int64_t *n, const char *path) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
         if (count == capacity) {
             capacity = capacity ? 2 * capacity : 16;
-            names = realloc(names, (size_t)capacity * sizeof *names);
-            ISO_ASSERT(names != NULL);
+            char **grown = realloc(names, (size_t)capacity * sizeof *names);
+            ISO_ASSERT(grown != NULL);
+            names = grown;
         }
         names[count++] = iso_strf("%s", entry->d_name);
     }
