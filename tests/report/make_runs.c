@@ -1,0 +1,317 @@
+#include "make_runs.h"
+
+#include "base/fileio.h"
+#include "base/json.h"
+#include "base/rng.h"
+#include "base/str.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WINDOWS_PER_DOCUMENT 4
+#define WINDOW_BYTES         256
+#define BATCH_TOKENS         8192
+#define PARAMS               451584
+#define DENSE_FLOPS          3.4e6
+#define N_LAYERS             4
+#define SEPARATE_SEED        1000003
+
+static const char *const default_domains[MAKE_DOMAINS_MAX] = {"general", "code", "holdout"};
+
+static const char *const *domains_of(const made_run *spec) {
+    return spec->domains[0] ? spec->domains : default_domains;
+}
+
+static uint64_t name_lane(const char *name) {
+    uint64_t lane = 1469598103934665603u;
+    for (; *name; name++) lane = (lane ^ (unsigned char)*name) * 1099511628211u;
+    return lane;
+}
+
+static int64_t count_windows(const made_run *spec) {
+    return (spec->n_documents ? spec->n_documents : 60) * WINDOWS_PER_DOCUMENT;
+}
+
+/* Bits of one window: text that is hard for all, the run's level, a little of its own. */
+static double window_bits(const made_run *spec, const char *domain, int64_t i) {
+    double common = 0.35 * iso_rng_normal(7, ISO_RNG_TEST, name_lane(domain), (uint64_t)i);
+    double own = 0.02 * iso_rng_normal((uint64_t)spec->seed, ISO_RNG_TEST,
+                                       name_lane(domain) ^ name_lane(spec->name), (uint64_t)i);
+    double level = spec->level;
+    if (strcmp(domain, "code") == 0) level -= 0.15;
+    if (strcmp(domain, "holdout") == 0) level -= 0.4;
+    return fmax(0.05, level + common + own) * WINDOW_BYTES;
+}
+
+static int64_t window_chars(int64_t i) {
+    return WINDOW_BYTES - i % 3;
+}
+
+static json_t *make_evaluation(const made_run *spec) {
+    json_t *domains = json_object();
+    for (int d = 0; d < MAKE_DOMAINS_MAX && domains_of(spec)[d]; d++) {
+        json_t *document = json_array(), *nats = json_array();
+        json_t *bytes = json_array(), *chars = json_array();
+        for (int64_t i = 0; i < count_windows(spec); i++) {
+            json_array_append_new(document, json_integer(i / WINDOWS_PER_DOCUMENT));
+            json_array_append_new(
+                nats, json_real(window_bits(spec, domains_of(spec)[d], i) * log(2.0)));
+            json_array_append_new(bytes, json_integer(WINDOW_BYTES));
+            json_array_append_new(chars, json_integer(window_chars(i)));
+        }
+        json_object_set_new(domains, domains_of(spec)[d],
+                            json_pack("{s:o,s:o,s:o,s:o}", "document", document, "nats", nats,
+                                      "bytes", bytes, "chars", chars));
+    }
+    return json_pack("{s:i,s:i,s:s,s:o}", "format", 1, "step",
+                     (int)(spec->n_steps ? spec->n_steps : 400), "sample_hash",
+                     spec->sample_hash ? spec->sample_hash : "5a5a5a5a5a5a5a5a", "domains", domains);
+}
+
+/* {loss, bpb, bpc, tokens, bytes, chars} of a domain. */
+static json_t *domain_score(const made_run *spec, const char *domain) {
+    double bits = 0.0, chars = 0.0, bytes = 0.0;
+    for (int64_t i = 0; i < count_windows(spec); i++) {
+        bits += window_bits(spec, domain, i);
+        chars += (double)window_chars(i);
+        bytes += WINDOW_BYTES;
+    }
+    return json_pack("{s:f,s:f,s:f,s:I,s:I,s:I}", "loss", bits / bytes * log(2.0), "bpb",
+                     bits / bytes, "bpc", bits / chars, "tokens", (json_int_t)bytes, "bytes",
+                     (json_int_t)bytes, "chars", (json_int_t)chars);
+}
+
+static double router_load(const made_run *spec, int64_t layer, int64_t expert) {
+    /* In the first MoE layer of a large model one expert dies, in the last one draws the crowd. */
+    if (spec->n_experts > 20 && layer == 1 && expert == 5) return 0.0;
+    double lean = layer == N_LAYERS - 1 && expert == 0 ? 1.6 : 0.0;
+    return exp(lean + 0.35 * iso_rng_normal((uint64_t)spec->seed, ISO_RNG_TEST, (uint64_t)layer,
+                                            (uint64_t)expert));
+}
+
+static json_t *make_router(const made_run *spec, bool with_dead) {
+    json_t *layers = json_array();
+    for (int64_t layer = 1; layer < N_LAYERS; layer++) {
+        double sum = 0.0, entropy = 0.0;
+        int64_t dead = 0;
+        json_t *load = json_array();
+        for (int64_t e = 0; e < spec->n_experts; e++) sum += router_load(spec, layer, e);
+        for (int64_t e = 0; e < spec->n_experts; e++) {
+            double share = router_load(spec, layer, e) / sum;
+            json_array_append_new(load, json_real(share));
+            if (share > 0.0)
+                entropy -= share * log(share) / log((double)spec->n_experts);
+            else
+                dead++;
+        }
+        json_t *row = json_pack("{s:I,s:f,s:o}", "layer", (json_int_t)layer, "entropy", entropy,
+                                "load", load);
+        if (with_dead) json_object_set_new(row, "dead", json_integer(dead));
+        json_array_append_new(layers, row);
+    }
+    return layers;
+}
+
+static double flops_per_token(const made_run *spec) {
+    double factor = spec->params_factor > 0.0 ? spec->params_factor : 1.0;
+    return round(DENSE_FLOPS * factor * (spec->is_moe ? 0.12 + 0.88 * spec->rate : 1.0));
+}
+
+static json_t *make_conventions(const made_run *spec, int64_t params, double tokens) {
+    static const struct {
+        const char *name;
+        double params, flops;
+    } rows[] = {{"paper", 1.0, 1.0}, {"full", 1.008, 1.013}, {"causal", 1.0, 0.93},
+                {"with-head", 1.0, 1.11}};
+    json_t *out = json_object();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        double flops = round(flops_per_token(spec) * rows[i].flops);
+        json_object_set_new(
+            out, rows[i].name,
+            json_pack("{s:I,s:I,s:f,s:I,s:f}", "params_nonvocab",
+                      (json_int_t)((double)params * rows[i].params), "params_active",
+                      (json_int_t)((double)params * rows[i].params * spec->rate), "activation_rate",
+                      spec->rate, "train_flops_per_token", (json_int_t)flops, "train_flops",
+                      flops * tokens));
+    }
+    return out;
+}
+
+static json_t *make_config_sections(json_t *summary, const made_run *spec, int64_t n_steps) {
+    double lr = spec->lr > 0.0 ? spec->lr : 0.002;
+    json_object_set_new(
+        summary, "model",
+        json_pack("{s:i,s:i,s:i,s:i,s:I,s:i,s:s,s:I,s:I,s:i,s:i}", "vocab_size", 258, "hidden_size",
+                  96, "num_hidden_layers", N_LAYERS, "num_attention_heads", 3, "intermediate_size",
+                  (json_int_t)(spec->is_moe ? 264 : 264), "max_position_embeddings", 128,
+                  "layer_layout", spec->is_moe ? "1dense" : "dense", "num_experts",
+                  (json_int_t)spec->n_experts, "num_experts_per_tok", (json_int_t)spec->n_used,
+                  "moe_intermediate_size", spec->is_moe ? 24 : 0,
+                  "shared_expert_intermediate_size", spec->is_moe ? (int)(24 * spec->n_used) : 0));
+    json_object_set_new(summary, "data",
+                        json_pack("{s:s,s:i,s:i}", "dir", "data/demo", "unique_tokens", 4500000,
+                                  "seed", 1));
+    json_object_set_new(summary, "train",
+                        json_pack("{s:I,s:f,s:I,s:i}", "steps", (json_int_t)n_steps, "lr", lr,
+                                  "seed", (json_int_t)spec->seed, "threads", 2));
+    return summary;
+}
+
+static json_t *make_summary(const made_run *spec, int64_t n_steps, int64_t n_planned) {
+    double lr = spec->lr > 0.0 ? spec->lr : 0.002;
+    double factor = spec->params_factor > 0.0 ? spec->params_factor : 1.0;
+    int64_t params = (int64_t)(PARAMS * factor);
+    double tokens = (double)n_steps * BATCH_TOKENS, flops = flops_per_token(spec);
+    json_t *out = json_pack("{s:i,s:s,s:s,s:s}", "format", 1, "name", spec->name, "state",
+                            spec->state ? spec->state : "finished", "version", "0.1.0");
+    json_object_set_new(out, "numeric_profile",
+                        json_pack("{s:s,s:s,s:s,s:s}", "backend", "cpu", "precision", "fp32", "isa",
+                                  "avx512", "gemm", "oneDNN 2.6.3"));
+    make_config_sections(out, spec, n_planned);
+    json_t *counts = json_pack(
+        "{s:I,s:I,s:I,s:f,s:I,s:f,s:o}", "params_total", (json_int_t)(params + 50000),
+        "params_nonvocab", (json_int_t)params, "params_active", (json_int_t)(params * spec->rate),
+        "activation_rate", spec->rate, "train_flops_per_token", (json_int_t)flops, "train_flops",
+        flops * tokens, "conventions", make_conventions(spec, params, tokens));
+    json_object_update(out, counts);
+    json_decref(counts);
+    json_object_set_new(out, "counted",
+                        json_pack("{s:{s:I,s:I,s:I},s:I}", "model_flops", "attention",
+                                  (json_int_t)(flops * tokens * 0.3), "ffn",
+                                  (json_int_t)(flops * tokens * 0.7), "head",
+                                  (json_int_t)(flops * tokens * 0.11), "executed_flops",
+                                  (json_int_t)(flops * tokens * 1.12)));
+    json_t *work = json_pack(
+        "{s:I,s:i,s:f,s:I,s:I,s:i,s:i,s:f,s:f,s:f,s:i,s:i,s:f,s:I}", "tokens", (json_int_t)tokens,
+        "unique_tokens", 4500000, "epochs", tokens / 4.5e6, "steps", (json_int_t)n_steps,
+        "planned_steps", (json_int_t)n_planned, "replayed_steps", 0, "skipped_steps", 0, "lr", lr,
+        "lr_multiplier", 0.25, "lr_over_steplaw", 0.25, "batch", 64, "batch_tokens", BATCH_TOKENS,
+        "batch_over_steplaw", 2.27, "seed", (json_int_t)spec->seed);
+    json_object_update(out, work);
+    json_decref(work);
+    json_object_set_new(out, "router_aux_group", json_integer(8));
+    static const char *const hashes[] = {"data_hash", "subset_hash", "tokenizer_hash",
+                                         "validation_hash"};
+    for (size_t i = 0; i < sizeof hashes / sizeof *hashes; i++) {
+        bool is_subset = strcmp(hashes[i], "subset_hash") == 0;
+        const char *hash = is_subset && spec->subset_hash ? spec->subset_hash
+                                                          : "0123456789abcdef0123456789abcdef";
+        json_object_set_new(out, hashes[i], json_string(hash));
+    }
+    json_object_set_new(out, "wall_s", json_real(tokens / 90000.0));
+    json_object_set_new(out, "tokens_per_s", json_real(90000.0));
+    json_object_set_new(out, "mfu", json_real(0.41));
+    return out;
+}
+
+static void add_scores(json_t *summary, const made_run *spec) {
+    json_t *domains = json_object();
+    double bpb = 0.0, bpc = 0.0;
+    int n_headline = 0;
+    const char *const *names = domains_of(spec);
+    for (int d = 0; d < MAKE_DOMAINS_MAX && names[d]; d++) {
+        json_t *score = domain_score(spec, names[d]);
+        json_object_set_new(domains, names[d], score);
+        if (strcmp(names[d], "holdout") == 0) {
+            json_object_set_new(summary, "in_distribution",
+                                json_pack("{s:O,s:O}", "bpb", json_object_get(score, "bpb"), "bpc",
+                                          json_object_get(score, "bpc")));
+            if (d > 0 || names[1]) continue;
+        }
+        bpb += json_number_value(json_object_get(score, "bpb"));
+        bpc += json_number_value(json_object_get(score, "bpc"));
+        n_headline++;
+    }
+    json_object_set_new(summary, "domains", domains);
+    json_object_set_new(summary, "bpb", json_real(bpb / n_headline));
+    json_object_set_new(summary, "bpc", json_real(bpc / n_headline));
+    if (spec->is_moe) json_object_set_new(summary, "router", make_router(spec, true));
+}
+
+static void append_row(iso_str *out, json_t *row) {
+    char *line = iso_json_line(row);
+    iso_str_append(out, line);
+    iso_str_append(out, "\n");
+    free(line);
+    json_decref(row);
+}
+
+static void append_step(iso_str *out, const made_run *spec, int64_t step, int64_t n_steps) {
+    double progress = (double)step / (double)n_steps;
+    double excess = 3.0 * exp(-(double)step / 15.0) + 0.55 * pow(1.0 - 0.97 * progress, 1.4);
+    double noise = 0.03 * iso_rng_normal((uint64_t)spec->seed * SEPARATE_SEED, ISO_RNG_TEST,
+                                         name_lane(spec->name), (uint64_t)step);
+    double loss = (spec->level - 0.5) * log(2.0) + excess + noise;
+    json_t *row = json_pack("{s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:f}", "step", (json_int_t)step,
+                            "tokens", (json_int_t)(step * BATCH_TOKENS), "epoch",
+                            (json_int_t)(step * BATCH_TOKENS / 4500000), "loss", loss, "grad_norm",
+                            1.2, "lr", 0.002 * (1.0 - 0.9 * progress), "step_ms", 91.0,
+                            "tokens_per_s", 90000.0, "mfu", 0.41);
+    if (spec->is_moe) {
+        json_object_set_new(row, "aux_loss", json_real(1.02));
+        json_object_set_new(row, "load_imbalance",
+                            json_real(1.3 + 2.0 * exp(-8.0 * progress) + 3.0 * fabs(noise)));
+        json_object_set_new(row, "dead_experts", json_integer(0));
+        json_object_set_new(row, "router_entropy", json_real(0.97));
+    }
+    append_row(out, row);
+}
+
+static void append_eval(iso_str *out, const made_run *spec, int64_t step, int64_t n_steps) {
+    json_t *val = json_object();
+    double progress = (double)step / (double)n_steps;
+    for (int d = 0; d < MAKE_DOMAINS_MAX && domains_of(spec)[d]; d++) {
+        double bpc = spec->level + 3.5 * exp(-(double)step / 15.0) + 0.8 * pow(1.0 - progress, 1.4);
+        json_object_set_new(val, domains_of(spec)[d],
+                            json_pack("{s:f,s:f,s:f}", "loss", bpc * log(2.0), "bpb", bpc, "bpc",
+                                      bpc));
+    }
+    json_t *row = json_pack("{s:I,s:o}", "step", (json_int_t)step, "val", val);
+    if (step == n_steps) json_object_set_new(row, "final", json_true());
+    append_row(out, row);
+    if (spec->is_moe)
+        append_row(out, json_pack("{s:I,s:o}", "step", (json_int_t)step, "router",
+                                  make_router(spec, false)));
+}
+
+static void save_text(const char *folder, const char *name, const char *text) {
+    char *path = iso_strf("%s/%s", folder, name);
+    ISO_ASSERT(iso_file_write_atomic(path, text, (int64_t)strlen(text)) == ISO_OK);
+    free(path);
+}
+
+static void save_json(const char *folder, const char *name, json_t *value) {
+    char *path = iso_strf("%s/%s", folder, name);
+    ISO_ASSERT(iso_json_save(value, path) == ISO_OK);
+    json_decref(value);
+    free(path);
+}
+
+char *make_run(const char *dir, const made_run *spec) {
+    char *folder = iso_strf("%s/%s", dir, spec->name);
+    ISO_ASSERT(iso_dir_create(folder) == ISO_OK);
+    bool finished = !spec->state || strcmp(spec->state, "finished") == 0;
+    int64_t n_planned = spec->n_steps ? spec->n_steps : 400;
+    if (spec->is_moe) /* equal compute: fewer FLOPs a token, more tokens */
+        n_planned = (int64_t)round((double)n_planned * DENSE_FLOPS / flops_per_token(spec));
+    int64_t n_steps = finished ? n_planned : n_planned / 3;
+    json_t *summary = make_summary(spec, n_steps, n_planned);
+    if (finished) add_scores(summary, spec);
+    save_json(folder, "summary.json", summary);
+    if (finished && !spec->without_evaluation)
+        save_json(folder, "evaluation.json", make_evaluation(spec));
+    iso_str metrics = {0};
+    for (int64_t step = 1; step <= n_steps && !spec->without_metrics; step++) {
+        append_step(&metrics, spec, step, n_planned);
+        if (step % (n_planned / 10 > 0 ? n_planned / 10 : 1) == 0 || step == n_planned)
+            append_eval(&metrics, spec, step, n_planned);
+    }
+    save_text(folder, "metrics.jsonl", metrics.data ? metrics.data : "");
+    iso_str_release(&metrics);
+    char *config = iso_strf("model:\n  hidden_size: 96\n  num_experts: %lld\ntrain:\n  seed: %lld\n",
+                            (long long)spec->n_experts, (long long)spec->seed);
+    save_text(folder, "config.yaml", config);
+    free(config);
+    return folder;
+}
