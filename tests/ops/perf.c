@@ -1,0 +1,151 @@
+/* perf.c - how fast every operation is at the sizes of real models. */
+#include "checkops.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct model {
+    const char *name;
+    int64_t H, A, S, B, F, E, K, De, V;
+} model;
+
+/* demo: what the guided tour trains; d and m: dense and MoE of 32M and 87M parameters. */
+static const model models[] = {
+    {"demo-dense", 128, 4, 128, 32, 352, 1, 1, 352, 257},
+    {"demo-moe", 96, 3, 128, 32, 256, 32, 2, 32, 257},
+    {"d2", 512, 8, 512, 8, 1408, 1, 1, 1408, 256},
+    {"m2", 320, 5, 512, 8, 880, 64, 2, 64, 256},
+    {"d3", 768, 12, 1024, 4, 2128, 1, 1, 2128, 256},
+    {"m3", 512, 8, 512, 8, 1408, 80, 3, 64, 256},
+};
+
+typedef enum size { SIZE_NONE, SIZE_H, SIZE_3H, SIZE_F, SIZE_2F, SIZE_DE, SIZE_2DE, SIZE_E } size;
+
+typedef struct item {
+    const char *label;
+    iso_op op;
+    size out, in;
+    bool flag, moe_only;
+} item;
+
+static const item items[] = {
+    {"qkv", ISO_OP_LINEAR_FWD, SIZE_3H, SIZE_H, false, false},
+    {"qkv", ISO_OP_LINEAR_BWD_INPUT, SIZE_3H, SIZE_H, false, false},
+    {"qkv", ISO_OP_LINEAR_BWD_WEIGHT, SIZE_3H, SIZE_H, false, false},
+    {"o", ISO_OP_LINEAR_FWD, SIZE_H, SIZE_H, false, false},
+    {"o", ISO_OP_LINEAR_BWD_INPUT, SIZE_H, SIZE_H, false, false},
+    {"o", ISO_OP_LINEAR_BWD_WEIGHT, SIZE_H, SIZE_H, false, false},
+    {"gate up", ISO_OP_LINEAR_FWD, SIZE_2F, SIZE_H, false, false},
+    {"gate up", ISO_OP_LINEAR_BWD_INPUT, SIZE_2F, SIZE_H, false, false},
+    {"gate up", ISO_OP_LINEAR_BWD_WEIGHT, SIZE_2F, SIZE_H, false, false},
+    {"down", ISO_OP_LINEAR_FWD, SIZE_H, SIZE_F, false, false},
+    {"down", ISO_OP_LINEAR_BWD_INPUT, SIZE_H, SIZE_F, false, false},
+    {"down", ISO_OP_LINEAR_BWD_WEIGHT, SIZE_H, SIZE_F, false, false},
+    {"router", ISO_OP_LINEAR_FWD, SIZE_E, SIZE_H, false, true},
+    {"router", ISO_OP_LINEAR_BWD_INPUT, SIZE_E, SIZE_H, false, true},
+    {"router", ISO_OP_LINEAR_BWD_WEIGHT, SIZE_E, SIZE_H, false, true},
+    {"gate up", ISO_OP_GROUPED_FWD, SIZE_2DE, SIZE_H, false, true},
+    {"gate up", ISO_OP_GROUPED_BWD_INPUT, SIZE_2DE, SIZE_H, false, true},
+    {"gate up", ISO_OP_GROUPED_BWD_WEIGHT, SIZE_2DE, SIZE_H, false, true},
+    {"down", ISO_OP_GROUPED_FWD, SIZE_H, SIZE_DE, false, true},
+    {"down", ISO_OP_GROUPED_BWD_INPUT, SIZE_H, SIZE_DE, false, true},
+    {"down", ISO_OP_GROUPED_BWD_WEIGHT, SIZE_H, SIZE_DE, false, true},
+    {"", ISO_OP_ATTENTION_FWD, SIZE_NONE, SIZE_NONE, false, false},
+    {"", ISO_OP_ATTENTION_BWD, SIZE_NONE, SIZE_NONE, false, false},
+    {"alibi", ISO_OP_ATTENTION_FWD, SIZE_NONE, SIZE_NONE, true, false},
+    {"alibi", ISO_OP_ATTENTION_BWD, SIZE_NONE, SIZE_NONE, true, false},
+    {"", ISO_OP_HEAD_LOSS, SIZE_NONE, SIZE_NONE, false, false},
+    {"", ISO_OP_NORM_FWD, SIZE_NONE, SIZE_NONE, false, false},
+    {"", ISO_OP_NORM_BWD, SIZE_NONE, SIZE_NONE, false, false},
+    {"", ISO_OP_SWIGLU_FWD, SIZE_NONE, SIZE_NONE, false, false},
+    {"", ISO_OP_SWIGLU_BWD, SIZE_NONE, SIZE_NONE, false, false},
+    {"", ISO_OP_ROPE, SIZE_NONE, SIZE_NONE, false, false},
+    {"", ISO_OP_EMBED_FWD, SIZE_NONE, SIZE_NONE, false, false},
+    {"", ISO_OP_EMBED_BWD, SIZE_NONE, SIZE_NONE, false, false},
+    {"", ISO_OP_ROUTER_FWD, SIZE_NONE, SIZE_NONE, true, true},
+    {"", ISO_OP_ROUTER_BWD, SIZE_NONE, SIZE_NONE, true, true},
+    {"", ISO_OP_BALANCE, SIZE_NONE, SIZE_NONE, true, true},
+    {"", ISO_OP_ROUTE_SORT, SIZE_NONE, SIZE_NONE, true, true},
+    {"", ISO_OP_GATHER, SIZE_NONE, SIZE_NONE, true, true},
+    {"", ISO_OP_COMBINE, SIZE_NONE, SIZE_NONE, true, true},
+    {"", ISO_OP_SUM_SQUARES, SIZE_NONE, SIZE_NONE, false, false},
+    {"", ISO_OP_ADAMW, SIZE_NONE, SIZE_NONE, false, false},
+};
+
+static int64_t size_of(const model *m, size s) {
+    const int64_t sizes[] = {1, m->H, 3 * m->H, m->F, 2 * m->F, m->De, 2 * m->De, m->E};
+    return sizes[s];
+}
+
+static int64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int compare_times(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+enum { MAX_RUNS = 200 };
+
+/* Median of as many runs as fit in a tenth of a second, five at least. */
+static int64_t median_ns(const check_case *c, iso_exec *ex, void **data) {
+    int64_t times[MAX_RUNS], end = now_ns() + 100000000;
+    int n = 0;
+    check_case_call(c, ex, data);
+    while (n < MAX_RUNS && (n < 5 || now_ns() < end)) {
+        int64_t start = now_ns();
+        check_case_call(c, ex, data);
+        times[n++] = now_ns() - start;
+    }
+    qsort(times, (size_t)n, sizeof times[0], compare_times);
+    return times[n / 2];
+}
+
+static void time_item(const check_options *options, const model *m, const item *it,
+                      iso_pool *pool) {
+    check_case c = {.op = it->op, .seed = options->seed, .B = m->B, .S = m->S, .A = m->A};
+    c.d = m->H / m->A, c.V = m->V, c.F = m->F, c.E = m->E, c.K = m->K, c.flag = it->flag;
+    c.out = size_of(m, it->out), c.in = size_of(m, it->in), c.group_tokens = m->S;
+    check_case_setup(&c);
+    iso_counters counters = {0};
+    iso_exec ex;
+    void *data[CHECK_OPERANDS];
+    const char *isa = options->isa ? options->isa : iso_exec_isa();
+    if (check_exec_create(&ex, &c, isa, ISO_F32, pool, &counters)) {
+        check_buffers_create(&c, ISO_F32, data);
+        counters = (iso_counters){0};
+        check_case_call(&c, &ex, data);
+        double flops = (double)counters.executed_flops, bytes = 0;
+        for (int i = 0; i < c.n_operands; i++)
+            bytes += (double)check_bytes(&c.operands[i], ISO_F32) *
+                     (c.operands[i].role == CHECK_INOUT ? 2 : 1);
+        double ns = (double)median_ns(&c, &ex, data);
+        printf("%-11s %-18s %-8s %10.1f us", m->name, iso_op_name(it->op), it->label, ns / 1e3);
+        if (flops > 0)
+            printf(" %8.1f GFLOP/s\n", flops / ns);
+        else
+            printf(" %8.1f GB/s\n", bytes / ns);
+        check_buffers_free(&c, data);
+        iso_exec_release(&ex);
+    }
+    check_case_release(&c);
+}
+
+void check_perf(const check_options *options) {
+    iso_pool *pool = NULL;
+    ISO_ASSERT(!iso_pool_create(&pool, options->n_threads, iso_exec_thread_start));
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        if (options->model && strcmp(options->model, models[i].name) != 0) continue;
+        for (size_t j = 0; j < sizeof items / sizeof items[0]; j++) {
+            if (!check_wants(options, items[j].op)) continue;
+            if (items[j].moe_only && models[i].E == 1) continue;
+            time_item(options, &models[i], &items[j], pool);
+        }
+    }
+    iso_pool_free(pool);
+}
