@@ -150,3 +150,11 @@ bool iso_convention_from_name(iso_convention *out, const char *name) {
         }
     return false;
 }
+
+bool iso_convention_has_params(iso_convention convention, iso_component component) {
+    return (conventions[convention].params & (1u << component)) != 0;
+}
+
+bool iso_convention_has_flops(iso_convention convention, iso_component component) {
+    return (conventions[convention].flops & (1u << component)) != 0;
+}

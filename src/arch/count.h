@@ -76,6 +76,10 @@ typedef struct iso_counts {
 /* ISO_ERR_USAGE if the shape is impossible (iso_shape_check) or a FLOP count leaves int64. */
 iso_status iso_count(iso_counts *out, const iso_shape *shape, iso_convention convention);
 
+/* Whether a convention takes a component into N and N_a, and into M. */
+bool iso_convention_has_params(iso_convention convention, iso_component component);
+bool iso_convention_has_flops(iso_convention convention, iso_component component);
+
 /* Every parameter of one component, whatever a convention makes of it. The shape must be checked.
  */
 int64_t iso_count_params(const iso_shape *shape, iso_component component);

@@ -162,6 +162,16 @@ static expert_choice pick_experts(search_state *search, const moe_candidate *sca
     return best;
 }
 
+/* Whether some width of the first layer can put mu within its bounds: most (H, L) can't. */
+static bool mu_can_fit(const iso_search_goal *goal, const moe_candidate *candidate) {
+    double H = (double)candidate->H, L = (double)candidate->L;
+    double ffn = (double)candidate->dense.params - 4.0 * H * H * L;
+    double most = (ffn - 3.0 * H * H * ALPHA_MIN) / (3.0 * H * H * (L - 1.0));
+    double least = (ffn - 3.0 * H * H * ALPHA_MAX) / (3.0 * H * H * (L - 1.0));
+    double half_unit = 0.5 * (double)candidate->De / H;
+    return most + half_unit >= goal->mu_min && least - half_unit <= goal->mu_max;
+}
+
 /* Tries every width of the first layer: the same at all rates, or each its own for a price. */
 static void try_scan(search_state *search, moe_candidate *candidate) {
     int64_t n_rates = search->goal->n_rates;
@@ -208,7 +218,7 @@ static void try_scans(search_state *search, int64_t H, int64_t L) {
             moe_candidate candidate = {.dense = search->baselines[j], .H = H, .L = L, .De = De};
             candidate.cost = cost + search->baselines[j].cost;
             if (candidate.cost >= search->best.cost) break; /* the others cost more */
-            try_scan(search, &candidate);
+            if (mu_can_fit(goal, &candidate)) try_scan(search, &candidate);
         }
     }
 }
