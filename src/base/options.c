@@ -273,12 +273,11 @@ static void read_section(const iso_option_table *table, void *target, const iso_
 
 iso_status iso_options_read(const iso_option_table *table, void *target, const iso_yaml *root,
                             const char *what) {
-    bool empty = root->kind == ISO_YAML_SCALAR && root->text[0] == '\0';
-    if (root->kind != ISO_YAML_MAPPING && !empty)
+    if (root->kind != ISO_YAML_MAPPING)
         return iso_fail(ISO_ERR_USAGE, "%s:%d: must hold sections such as `%s:`", what, root->line,
                         table->options[0].section);
     iso_str faults = {0};
-    for (int i = 0; i < root->n_children && !empty; i++)
+    for (int i = 0; i < root->n_children; i++)
         read_section(table, target, &root->children[i], what, &faults);
     iso_status status = ISO_OK;
     if (faults.len) status = iso_fail(ISO_ERR_USAGE, "%s", faults.data);
