@@ -25,7 +25,7 @@ static iso_status train(const char *out, const cli_list *paths,
     return ISO_OK;
 }
 
-static iso_status cmd_train(int argc, char **argv) {
+static iso_status run_train(int argc, char **argv) {
     iso_tokenizer_options options = {.vocab_size = 8192, .max_bytes = 100 << 20};
     const char *out = NULL;
     cli_list paths = {0};
@@ -184,7 +184,7 @@ static iso_status cmd_decode(int argc, char **argv) {
 
 iso_status cmd_tokenizer(int argc, char **argv) {
     static const cli_command commands[] = {
-        {"train", "learn a BPE model from text", cmd_train},
+        {"train", "learn a BPE model from text", run_train},
         {"encode", "text to token ids", cmd_encode},
         {"decode", "token ids to text", cmd_decode},
     };
