@@ -32,7 +32,7 @@ iso_sink iso_run_writer_sink(iso_run_writer *writer);
 typedef struct iso_run {
     char *dir;
     char *name;      /* the ledger's, else the folder's last component */
-    json_t *summary; /* an object; checked for being one, and no further: see iso_ledger_read */
+    json_t *summary; /* an object; checked for being one, and no further: see run_record.h */
     int64_t n_steps;
     iso_step_row *steps;
     int64_t n_evals;
