@@ -16,7 +16,7 @@ static void print_commands(const char *program, const cli_command *commands, siz
 
 static iso_status fail_unknown(const char *program, const cli_command *commands, size_t n_commands,
                                const char *name) {
-    const char **names = malloc((n_commands + 1) * sizeof *names);
+    const char **names = calloc(n_commands + 1, sizeof *names);
     ISO_ASSERT(names != NULL);
     for (size_t i = 0; i < n_commands; i++) names[i] = commands[i].name;
     const char *near = iso_str_nearest(name, names, n_commands);

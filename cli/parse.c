@@ -2,7 +2,6 @@
  * name the nearest flag. */
 #include "cli.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,7 +59,7 @@ static const cli_flag *find_flag(const cli_usage *usage, const char *name, size_
 }
 
 static iso_status fail_unknown(const cli_usage *usage, const char *name, size_t n_name) {
-    const char **names = malloc((usage->n_flags + 1) * sizeof *names);
+    const char **names = calloc(usage->n_flags + 1, sizeof *names);
     char *word = iso_strf("%.*s", (int)n_name, name);
     ISO_ASSERT(names != NULL);
     for (size_t i = 0; i < usage->n_flags; i++) names[i] = usage->flags[i].name;
@@ -142,13 +141,14 @@ static iso_status parse_flag(const cli_usage *usage, int argc, char **argv, int 
     return ISO_OK;
 }
 
-static iso_status check_positionals(const cli_usage *usage, int64_t n_given) {
+static iso_status add_positional(const cli_usage *usage, int64_t *n_given, const char *argument) {
+    bool any_number = usage->positionals && usage->max_positionals < 0;
     int64_t most = usage->positionals ? usage->max_positionals : 0;
-    if (n_given < usage->min_positionals)
-        return iso_fail(ISO_ERR_USAGE, "an argument is missing; usage: isomoe %s", usage->synopsis);
-    if (most >= 0 && n_given > most)
-        return iso_fail(ISO_ERR_USAGE, "%" PRId64 " arguments too many; usage: isomoe %s",
-                        n_given - most, usage->synopsis);
+    if (!any_number && *n_given >= most)
+        return iso_fail(ISO_ERR_USAGE, "`%.80s` is one argument too many; usage: isomoe %s",
+                        argument, usage->synopsis);
+    add(usage->positionals, argument);
+    ++*n_given;
     return ISO_OK;
 }
 
@@ -159,8 +159,7 @@ iso_status cli_parse(const cli_usage *usage, int argc, char **argv, bool *done) 
     for (int i = 1, used = 1; i < argc; i += used) {
         used = 1;
         if (flags_ended || argv[i][0] != '-' || argv[i][1] == '\0') {
-            if (usage->positionals) add(usage->positionals, argv[i]);
-            n_positionals++;
+            ISO_TRY(add_positional(usage, &n_positionals, argv[i]));
         } else if (strcmp(argv[i], "--") == 0) {
             flags_ended = true;
         } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -174,5 +173,6 @@ iso_status cli_parse(const cli_usage *usage, int argc, char **argv, bool *done) 
                             argv[i]);
         }
     }
-    return check_positionals(usage, n_positionals);
+    if (n_positionals >= usage->min_positionals) return ISO_OK;
+    return iso_fail(ISO_ERR_USAGE, "an argument is missing; usage: isomoe %s", usage->synopsis);
 }

@@ -169,12 +169,14 @@ static char *nearest_option(const iso_option_table *table, const char *section, 
     for (size_t i = 0; i < table->n_options; i++)
         if (strcmp(table->options[i].name, name) == 0)
             return iso_strf("%s.%s", table->options[i].section, name);
-    const char **names = malloc((table->n_options + 1) * sizeof *names);
+    const char **names = calloc(table->n_options + 1, sizeof *names);
     ISO_ASSERT(names != NULL);
     size_t n = 0;
     for (size_t i = 0; i < table->n_options; i++)
         if (strcmp(table->options[i].section, section) == 0) names[n++] = table->options[i].name;
     const char *near = iso_str_nearest(name, names, n);
+    for (size_t i = 0; i < n && !near; i++)
+        if (strstr(names[i], name)) near = names[i]; /* "hidden" for hidden_size */
     char *result = near ? iso_strf("%s.%s", section, near) : NULL;
     free(names);
     return result;
@@ -210,35 +212,54 @@ static void fault_name(const iso_option_table *table, const char *section, const
 }
 
 static void fault_value(const iso_option *option, const char *text, iso_str *out) {
-    iso_str_appendf(out, "%s.%s: %s%.80s%s is not ", option->section, option->name, text ? "`" : "",
-                    text ? text : "a list or section", text ? "`" : "");
+    iso_str_appendf(out, "%s.%s: `%.80s` is not ", option->section, option->name, text);
     describe(option, out);
+}
+
+/* A node as one would write it on a line, for the message about it. */
+static void write_node(const iso_yaml *node, iso_str *out) {
+    if (node->kind == ISO_YAML_SCALAR) {
+        iso_str_append(out, node->text);
+        return;
+    }
+    bool is_list = node->kind == ISO_YAML_SEQUENCE;
+    iso_str_append(out, is_list ? "[" : "{");
+    for (int i = 0; i < node->n_children; i++) {
+        const iso_yaml *child = &node->children[i];
+        if (i > 0) iso_str_append(out, ", ");
+        if (child->key) iso_str_appendf(out, "%s: ", child->key);
+        write_node(child, out);
+    }
+    iso_str_append(out, is_list ? "]" : "}");
 }
 
 /* --- one value from a tree node --- */
 
-static bool read_node(const iso_option *option, void *target, const iso_yaml *node,
-                      iso_str *fault) {
-    void *field = field_of(option, target);
+static bool node_to_field(const iso_option *option, void *field, const iso_yaml *node) {
     int n = n_values(option);
-    if (n == 1 && node->kind == ISO_YAML_SCALAR) {
-        if (read_scalar(option, field, 0, node->text, node->is_quoted)) return true;
-        fault_value(option, node->text, fault);
-        return false;
-    }
-    bool good = n > 1 && node->kind == ISO_YAML_SEQUENCE && node->n_children == n;
-    double fresh[8]; /* the target keeps its value unless the whole list is good */
+    if (n == 1)
+        return node->kind == ISO_YAML_SCALAR &&
+               read_scalar(option, field, 0, node->text, node->is_quoted);
+    double fresh[8]; /* the field keeps its values unless the whole list is good */
     ISO_ASSERT(n <= (int)(sizeof fresh / sizeof *fresh));
-    for (int i = 0; good && i < n; i++) {
+    if (node->kind != ISO_YAML_SEQUENCE || node->n_children != n) return false;
+    for (int i = 0; i < n; i++) {
         const iso_yaml *item = &node->children[i];
-        good = item->kind == ISO_YAML_SCALAR &&
-               read_scalar(option, fresh, i, item->text, item->is_quoted);
+        if (item->kind != ISO_YAML_SCALAR ||
+            !read_scalar(option, fresh, i, item->text, item->is_quoted))
+            return false;
     }
-    if (good)
-        memcpy(field, fresh, (size_t)n * sizeof *fresh);
-    else
-        fault_value(option, node->kind == ISO_YAML_SCALAR ? node->text : NULL, fault);
-    return good;
+    memcpy(field, fresh, (size_t)n * sizeof *fresh);
+    return true;
+}
+
+static void read_node(const iso_option *option, void *target, const iso_yaml *node,
+                      iso_str *fault) {
+    if (node_to_field(option, field_of(option, target), node)) return;
+    iso_str text = {0};
+    write_node(node, &text);
+    fault_value(option, text.data, fault);
+    iso_str_release(&text);
 }
 
 static void add_fault(iso_str *faults, const char *what, int line, const iso_str *fault) {

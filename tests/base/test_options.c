@@ -147,6 +147,7 @@ static void faults_name_place_and_way_out(void **state) {
     assert_refused("shape:\n  widht: 3\n",
                    "t.yaml:2: shape.widht: no such key; did you mean shape.width?");
     assert_refused("shape:\n  rate: 3\n", "shape.rate: no such key; did you mean run.rate?");
+    assert_refused("shape:\n  wid: 3\n", "did you mean shape.width?");
     assert_refused("shap:\n  width: 3\n", "t.yaml:1: shap: no such section; did you mean shape?");
     assert_refused("xyz: 1\n", "no such section; there are shape, run");
     assert_refused("shape: 3\n", "shape: must hold");
@@ -154,7 +155,7 @@ static void faults_name_place_and_way_out(void **state) {
     assert_refused("shape:\n  width: 0\n", "`0` is not a whole number from 1 to");
     assert_refused("shape:\n  width: 1.5\n", "`1.5` is not a whole number");
     assert_refused("shape:\n  width: \"8\"\n", "`8` is not a whole number");
-    assert_refused("shape:\n  width: [8]\n", "a list or section is not a whole number");
+    assert_refused("shape:\n  width: [8]\n", "`[8]` is not a whole number");
     assert_refused("shape:\n  width:\n", "`` is not a whole number");
     assert_refused("shape:\n  width: 99999999999999999999\n", "is not a whole number");
     assert_refused("shape:\n  on: yes\n", "is not true or false");
@@ -162,8 +163,9 @@ static void faults_name_place_and_way_out(void **state) {
     assert_refused("run:\n  rate: 0\n", "`0` is not a number above 0 and at most 10 or `law`");
     assert_refused("run:\n  rate: nan\n", "`nan` is not a number");
     assert_refused("run:\n  rate: 11\n", "`11` is not");
-    assert_refused("run:\n  betas: [0.9, 1]\n", "is not a list of 2, each a number from 0 below 1");
-    assert_refused("run:\n  betas: [0.9]\n", "a list or section is not a list of 2");
+    assert_refused("run:\n  betas: [0.9, 1]\n",
+                   "`[0.9, 1]` is not a list of 2, each a number from 0 below 1");
+    assert_refused("run:\n  betas: [0.9]\n", "`[0.9]` is not a list of 2");
     assert_refused("run:\n  betas: 0.9\n", "`0.9` is not a list of 2");
     assert_refused("run:\n  tokens: 0\n", "`0` is not");
     assert_refused("run:\n  dir: 0123456789abcdef\n", "is not text of at most 15 bytes");
