@@ -92,8 +92,9 @@ static int compare_times(const void *a, const void *b) {
 
 enum { MAX_RUNS = 200 };
 
-/* Median of as many runs as fit in a tenth of a second, five at least. */
-static int64_t median_ns(const check_case *c, iso_exec *ex, void **data) {
+/* The least and the median of as many runs as fit in a tenth of a second, five at least. */
+static void measure(const check_case *c, iso_exec *ex, void **data, int64_t *least_ns,
+                    int64_t *median_ns) {
     int64_t times[MAX_RUNS], end = now_ns() + 100000000;
     int n = 0;
     check_case_call(c, ex, data);
@@ -103,7 +104,8 @@ static int64_t median_ns(const check_case *c, iso_exec *ex, void **data) {
         times[n++] = now_ns() - start;
     }
     qsort(times, (size_t)n, sizeof times[0], compare_times);
-    return times[n / 2];
+    *least_ns = times[0];
+    *median_ns = times[n / 2];
 }
 
 static void time_item(const check_options *options, const model *m, const item *it,
@@ -124,12 +126,11 @@ static void time_item(const check_options *options, const model *m, const item *
         for (int i = 0; i < c.n_operands; i++)
             bytes += (double)check_bytes(&c.operands[i], ISO_F32) *
                      (c.operands[i].role == CHECK_INOUT ? 2 : 1);
-        double ns = (double)median_ns(&c, &ex, data);
-        printf("%-11s %-18s %-8s %10.1f us", m->name, iso_op_name(it->op), it->label, ns / 1e3);
-        if (flops > 0)
-            printf(" %8.1f GFLOP/s\n", flops / ns);
-        else
-            printf(" %8.1f GB/s\n", bytes / ns);
+        int64_t least_ns, median_ns;
+        measure(&c, &ex, data, &least_ns, &median_ns);
+        printf("%-10s %-18s %-8s %9.1f %9.1f us %8.1f %s\n", m->name, iso_op_name(it->op),
+               it->label, (double)least_ns / 1e3, (double)median_ns / 1e3,
+               (flops > 0 ? flops : bytes) / (double)least_ns, flops > 0 ? "GFLOP/s" : "GB/s");
         check_buffers_free(&c, data);
         iso_exec_release(&ex);
     }
@@ -137,6 +138,8 @@ static void time_item(const check_options *options, const model *m, const item *
 }
 
 void check_perf(const check_options *options) {
+    printf("%-10s %-18s %-8s %9s %9s    rate at least time\n", "model", "operation", "", "least",
+           "median");
     iso_pool *pool = NULL;
     ISO_ASSERT(!iso_pool_create(&pool, options->n_threads, iso_exec_thread_start));
     for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {

@@ -1,151 +1,231 @@
 /* attention.c - causal attention in blocks of queries: no S x S matrix exists.
  *
- * Forward: a piece is one block of queries of one head. Its scores against all keys up to its end
- * fit in a thread's scratch, so the softmax is the plain one. Backward: a piece is one head, which
- * owns its dq, dk and dv; it goes through the blocks of queries in order and finds the
- * probabilities again from the log-sum-exp.
+ * A piece is one head of one sequence, which owns its part of every output. Its keys and values
+ * are first copied, transposed where a product needs it, into the thread's scratch: rows of qkv lie
+ * 3H apart, which is slow to multiply with. A block of queries meets all keys up to its own end at
+ * once, so the softmax is the plain one; backward finds the probabilities again from the
+ * log-sum-exp.
+ *
+ * (I1) lanes beyond the diagonal are replaced before they are used, whatever is in scratch there.
  */
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/vec.h"
 
 #include <math.h>
 
-#define BLOCK 64 /* queries */
+#define BLOCK 32 /* queries: of the scores computed, BLOCK/S are thrown away */
+#define gemm  ISO_ISA_NAME(iso_cpu_gemm_small)
 
 typedef struct attention_job {
     const iso_attention *at;
     float *o, *lse, *dqkv, *scratch;
     const float *qkv, *const_o, *d_o, *const_lse;
-    const float *far; /* (S) far[S-1-n] = n or sqrt(n), or NULL: bias = -slope far */
-    int64_t thread_floats, n_blocks;
+    const float *far; /* far[S-1-n] = n or sqrt(n), or NULL: bias = -slope far */
+    int64_t thread_floats;
 } attention_job;
 
-/* Adds scale and bias to the scores of query i. */
-VEC_INLINE vec biased(const attention_job *job, const float *s, int64_t head, int64_t i, int64_t j,
-                      int64_t n) {
+/* One head of one sequence: where it lies, and the thread's scratch. */
+typedef struct head {
+    int64_t S, d, H, ld, index; /* ld: floats from row to row of scores and of k_t, v_t */
+    const float *q, *k, *v;     /* rows 3H apart */
+    const float *far;
+    float slope, scale;
+    float *k_t, *v_t;   /* (d,S) */
+    float *k_rows;      /* (S,d): forward v, backward k, scaled */
+    float *dk, *dv;     /* (S,d) */
+    float *q_rows, *g;  /* (BLOCK,d): scaled queries, do */
+    float *scores, *dp; /* (BLOCK,S) */
+} head;
+
+/* Rows of scratch: whole vectors, and not a power of two apart, which would alias in the cache. */
+static int64_t ld_of(const iso_attention *at) {
+    return cpu_ceil_div(at->S, VEC_LANES) * VEC_LANES + VEC_LANES;
+}
+
+static int64_t thread_floats(const iso_attention *at, bool backward) {
+    int64_t rows = cpu_ceil_div(at->S * at->d, VEC_LANES) * VEC_LANES;
+    int64_t block = cpu_ceil_div(BLOCK * at->d, VEC_LANES) * VEC_LANES;
+    return (backward ? 2 : 1) * (at->d * ld_of(at) + block + BLOCK * ld_of(at)) +
+           (backward ? 3 : 1) * rows;
+}
+
+static float *take(float **free_part, int64_t n) {
+    float *out = *free_part;
+    *free_part += cpu_ceil_div(n, VEC_LANES) * VEC_LANES;
+    return out;
+}
+
+static head head_of(const attention_job *job, int64_t i_head, int i_thread, bool backward) {
     const iso_attention *at = job->at;
-    vec score = vec_load_upto(s + j, n) * (1 / sqrtf((float)at->d));
-    if (job->far) score -= at->slopes[head] * vec_load_upto(job->far + (at->S - 1 - i) + j, n);
+    int64_t S = at->S, d = at->d, H = at->A * d, b = i_head / at->A, a = i_head % at->A;
+    float *scratch = job->scratch + i_thread * job->thread_floats;
+    head h = {.S = S, .d = d, .H = H, .ld = ld_of(at), .index = i_head, .far = job->far};
+    h.q = job->qkv + b * S * 3 * H + a * d, h.k = h.q + H, h.v = h.k + H;
+    h.slope = at->slopes ? at->slopes[a] : 0;
+    h.scale = 1 / sqrtf((float)d);
+    h.k_t = take(&scratch, d * h.ld);
+    h.k_rows = take(&scratch, S * d);
+    h.q_rows = take(&scratch, BLOCK * d);
+    h.scores = take(&scratch, BLOCK * h.ld);
+    if (backward) {
+        h.v_t = take(&scratch, d * h.ld);
+        h.dk = take(&scratch, S * d);
+        h.dv = take(&scratch, S * d);
+        h.g = take(&scratch, BLOCK * d);
+        h.dp = take(&scratch, BLOCK * h.ld);
+    }
+    return h;
+}
+
+/* out (n,d), rows ld_out apart = scale in (n,d), rows ld_in apart */
+static void copy_rows(float *out, int64_t ld_out, const float *in, int64_t ld_in, int64_t n,
+                      int64_t d, float scale) {
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < d; c += VEC_LANES)
+            vec_store_upto(out + i * ld_out + c, vec_load_upto(in + i * ld_in + c, d - c) * scale,
+                           d - c);
+}
+
+/* Scores of query i and keys j.., with the bias. */
+VEC_INLINE vec biased(const head *h, const float *s, int64_t i, int64_t j) {
+    vec score = vec_load(s + j);
+    if (h->far) score -= h->slope * vec_load(h->far + (h->S - 1 - i) + j);
     return score;
 }
 
-static void forward_piece(void *ctx, int64_t i_piece, int i_thread) {
-    const attention_job *job = ctx;
-    const iso_attention *at = job->at;
-    int64_t S = at->S, d = at->d, H = at->A * d;
-    int64_t i_head = i_piece / job->n_blocks, b = i_head / at->A, a = i_head % at->A;
-    int64_t first = i_piece % job->n_blocks * BLOCK, n = cpu_min(BLOCK, S - first);
-    int64_t n_keys = first + n;
-    float *scores = job->scratch + i_thread * job->thread_floats;
-    const float *q = job->qkv + b * S * 3 * H + a * d, *k = q + H, *v = k + H;
-    float *o = job->o + (b * S + first) * H + a * d;
-    iso_cpu_gemm(false, true, n, n_keys, d, q + first * 3 * H, 3 * H, k, 3 * H, 0, scores, S);
-    float sums[BLOCK];
-    for (int64_t r = 0; r < n; r++) {
-        float *s = scores + r * S;
-        int64_t i = first + r, n_seen = i + 1;
-        vec max_lanes = vec_set(-INFINITY), sum = {0};
-        for (int64_t j = 0; j < n_seen; j += VEC_LANES) {
-            vec x = biased(job, s, a, i, j, n_seen - j);
-            vec_store_upto(s + j, x, n_seen - j);
-            max_lanes = vec_max(vec_keep(x, n_seen - j, -INFINITY), max_lanes);
-        }
-        float max = vec_max_lane(max_lanes);
-        for (int64_t j = 0; j < n_seen; j += VEC_LANES) {
-            vec p = vec_keep(vec_exp(vec_load_upto(s + j, n_seen - j) - max), n_seen - j, 0);
-            sum += p;
-            vec_store_upto(s + j, p, n_seen - j);
-        }
-        memset(s + n_seen, 0, (size_t)(n_keys - n_seen) * sizeof *s);
-        sums[r] = vec_sum(sum);
-        job->lse[i_head * S + i] = max + logf(sums[r]);
+/* Turns the scores of query i into e^(score - max), 0 where masked, up to n_keys; returns the sum
+ * and the maximum. */
+static float softmax_row(const head *h, float *s, int64_t i, int64_t n_keys, float *max_out) {
+    int64_t n_seen = i + 1, whole = n_seen / VEC_LANES * VEC_LANES, j;
+    vec max_lanes = vec_set(-INFINITY), sum = {0};
+    for (j = 0; j < whole; j += VEC_LANES) {
+        vec x = biased(h, s, i, j);
+        vec_store(s + j, x);
+        max_lanes = vec_max(x, max_lanes);
     }
-    iso_cpu_gemm(false, false, n, d, n_keys, scores, S, v, 3 * H, 0, o, H);
-    for (int64_t r = 0; r < n; r++)
-        for (int64_t c = 0; c < d; c += VEC_LANES)
-            vec_store_upto(o + r * H + c, vec_load_upto(o + r * H + c, d - c) / sums[r], d - c);
+    for (; j < n_keys; j += VEC_LANES) {
+        vec x = vec_keep(biased(h, s, i, j), n_seen - j, -INFINITY);
+        vec_store(s + j, x);
+        max_lanes = vec_max(x, max_lanes);
+    }
+    float max = *max_out = vec_max_lane(max_lanes);
+    for (j = 0; j < n_seen; j += VEC_LANES) {
+        vec p = vec_exp(vec_load(s + j) - max);
+        sum += p;
+        vec_store(s + j, p);
+    }
+    for (; j < n_keys; j += VEC_LANES) vec_store(s + j, vec_set(0));
+    return vec_sum(sum);
+}
+
+static void forward_piece(void *ctx, int64_t i_head, int i_thread) {
+    const attention_job *job = ctx;
+    head h = head_of(job, i_head, i_thread, false);
+    int64_t S = h.S, d = h.d, H = h.H, A = job->at->A;
+    float *v_rows = h.k_rows, *o = job->o + i_head / A * S * H + i_head % A * d;
+    ISO_ISA_NAME(iso_cpu_transpose)(h.k_t, h.ld, h.k, 3 * H, S, d);
+    copy_rows(v_rows, d, h.v, 3 * H, S, d, 1);
+    for (int64_t first = 0; first < S; first += BLOCK) {
+        int64_t n = cpu_min(BLOCK, S - first), n_keys = first + n;
+        float *out = o + first * H;
+        copy_rows(h.q_rows, d, h.q + first * 3 * H, 3 * H, n, d, h.scale);
+        gemm(false, n, n_keys, d, h.q_rows, d, h.k_t, h.ld, false, h.scores, h.ld);
+        float sums[BLOCK], max;
+        for (int64_t r = 0; r < n; r++) {
+            sums[r] = softmax_row(&h, h.scores + r * h.ld, first + r, n_keys, &max);
+            job->lse[i_head * S + first + r] = max + logf(sums[r]);
+        }
+        gemm(false, n, d, n_keys, h.scores, h.ld, v_rows, d, false, out, H);
+        for (int64_t r = 0; r < n; r++)
+            copy_rows(out + r * H, H, out + r * H, H, 1, d, 1 / sums[r]);
+    }
 }
 
 /* The distances' part of the bias, backwards, so that it is read forwards along the keys. */
 static const float *take_far(iso_exec *ex, const iso_attention *at) {
     if (!at->slopes) return NULL;
-    float *far = iso_arena_take(&ex->scratch, at->S, sizeof *far);
-    for (int64_t n = 0; !ex->measuring && n < at->S; n++)
+    int64_t n_floats = at->S + BLOCK + VEC_LANES; /* read, not used, beyond the diagonal */
+    float *far = iso_arena_take(&ex->scratch, n_floats, sizeof *far);
+    if (ex->measuring) return far;
+    for (int64_t n = 0; n < at->S; n++)
         far[at->S - 1 - n] = at->alibi_sqrt ? sqrtf((float)n) : (float)n;
+    for (int64_t i = at->S; i < n_floats; i++) far[i] = 0;
     return far;
-}
-
-static int64_t n_blocks(const iso_attention *at) {
-    return cpu_ceil_div(at->S, BLOCK);
 }
 
 static void attention_fwd(iso_exec *ex, void *o, void *lse, const void *qkv,
                           const iso_attention *at) {
     int64_t mark = iso_arena_mark(&ex->scratch);
-    attention_job job = {.at = at, .o = o, .lse = lse, .qkv = qkv, .n_blocks = n_blocks(at)};
+    attention_job job = {.at = at, .o = o, .lse = lse, .qkv = qkv};
     job.far = take_far(ex, at);
-    job.thread_floats = BLOCK * at->S;
+    job.thread_floats = thread_floats(at, false);
     job.scratch =
         iso_arena_take(&ex->scratch, iso_exec_n_threads(ex) * job.thread_floats, sizeof(float));
-    if (!ex->measuring) iso_exec_pieces(ex, at->B * at->A * job.n_blocks, forward_piece, &job);
+    if (!ex->measuring) iso_exec_pieces(ex, at->B * at->A, forward_piece, &job);
     iso_arena_rewind(&ex->scratch, mark);
 }
 
-/* p and dp (n, n_keys): scores and do v^T on entry, p and ds on return. */
-static void backward_softmax(const attention_job *job, float *p, float *dp, int64_t i_head,
-                             int64_t first, int64_t n, int64_t n_keys) {
-    const iso_attention *at = job->at;
-    int64_t S = at->S, d = at->d, H = at->A * d, b = i_head / at->A, a = i_head % at->A;
-    float scale = 1 / sqrtf((float)d);
-    for (int64_t r = 0; r < n; r++, p += S, dp += S) {
-        int64_t i = first + r, n_seen = i + 1;
-        const float *g = job->d_o + (b * S + i) * H + a * d;
-        const float *o = job->const_o + (b * S + i) * H + a * d;
-        vec dots = {0};
-        for (int64_t c = 0; c < d; c += VEC_LANES)
-            dots += vec_load_upto(g + c, d - c) * vec_load_upto(o + c, d - c);
-        float delta = vec_sum(dots), lse = job->const_lse[i_head * S + i];
-        for (int64_t j = 0; j < n_seen; j += VEC_LANES) {
-            vec prob = vec_exp(biased(job, p, a, i, j, n_seen - j) - lse);
-            vec_store_upto(p + j, prob, n_seen - j);
-            vec_store_upto(dp + j, prob * (vec_load_upto(dp + j, n_seen - j) - delta) * scale,
-                           n_seen - j);
-        }
-        memset(p + n_seen, 0, (size_t)(n_keys - n_seen) * sizeof *p);
-        memset(dp + n_seen, 0, (size_t)(n_keys - n_seen) * sizeof *dp);
+/* Of query i: scores become p, dp (do v^T) becomes ds, both 0 where masked. The scale of ds is in
+ * q_rows and k_rows. */
+static void backward_row(const head *h, float *p, float *dp, int64_t i, int64_t n_keys, float lse,
+                         float delta) {
+    int64_t n_seen = i + 1, whole = n_seen / VEC_LANES * VEC_LANES, j;
+    for (j = 0; j < whole; j += VEC_LANES) {
+        vec prob = vec_exp(biased(h, p, i, j) - lse);
+        vec_store(p + j, prob);
+        vec_store(dp + j, prob * (vec_load(dp + j) - delta));
     }
+    for (; j < n_keys; j += VEC_LANES) {
+        vec prob = vec_exp(biased(h, p, i, j) - lse);
+        vec_store(p + j, vec_keep(prob, n_seen - j, 0));
+        vec_store(dp + j, vec_keep(prob * (vec_load(dp + j) - delta), n_seen - j, 0));
+    }
+}
+
+static float row_dot(const float *a, const float *b, int64_t n) {
+    vec sum = {0};
+    for (int64_t i = 0; i < n; i += VEC_LANES)
+        sum += vec_load_upto(a + i, n - i) * vec_load_upto(b + i, n - i);
+    return vec_sum(sum);
 }
 
 static void backward_piece(void *ctx, int64_t i_head, int i_thread) {
     const attention_job *job = ctx;
-    const iso_attention *at = job->at;
-    int64_t S = at->S, d = at->d, H = at->A * d, b = i_head / at->A, a = i_head % at->A;
-    float *p = job->scratch + i_thread * job->thread_floats, *dp = p + BLOCK * S;
-    const float *q = job->qkv + b * S * 3 * H + a * d, *k = q + H, *v = k + H;
-    float *dq = job->dqkv + b * S * 3 * H + a * d, *dk = dq + H, *dv = dk + H;
-    for (int64_t i = 0; i < S; i++) {
-        memset(dk + i * 3 * H, 0, (size_t)d * sizeof *dk);
-        memset(dv + i * 3 * H, 0, (size_t)d * sizeof *dv);
-    }
+    head h = head_of(job, i_head, i_thread, true);
+    int64_t S = h.S, d = h.d, H = h.H, A = job->at->A;
+    int64_t at_o = i_head / A * S * H + i_head % A * d;
+    float *dq = job->dqkv + i_head / A * S * 3 * H + i_head % A * d;
+    ISO_ISA_NAME(iso_cpu_transpose)(h.k_t, h.ld, h.k, 3 * H, S, d);
+    ISO_ISA_NAME(iso_cpu_transpose)(h.v_t, h.ld, h.v, 3 * H, S, d);
+    copy_rows(h.k_rows, d, h.k, 3 * H, S, d, h.scale);
+    memset(h.dk, 0, (size_t)(S * d) * sizeof *h.dk);
+    memset(h.dv, 0, (size_t)(S * d) * sizeof *h.dv);
     for (int64_t first = 0; first < S; first += BLOCK) {
         int64_t n = cpu_min(BLOCK, S - first), n_keys = first + n;
-        const float *qb = q + first * 3 * H, *g = job->d_o + (b * S + first) * H + a * d;
-        iso_cpu_gemm(false, true, n, n_keys, d, qb, 3 * H, k, 3 * H, 0, p, S);
-        iso_cpu_gemm(false, true, n, n_keys, d, g, H, v, 3 * H, 0, dp, S);
-        backward_softmax(job, p, dp, i_head, first, n, n_keys);
-        iso_cpu_gemm(true, false, n_keys, d, n, p, S, g, H, 1, dv, 3 * H);
-        iso_cpu_gemm(true, false, n_keys, d, n, dp, S, qb, 3 * H, 1, dk, 3 * H);
-        iso_cpu_gemm(false, false, n, d, n_keys, dp, S, k, 3 * H, 0, dq + first * 3 * H, 3 * H);
+        const float *d_o = job->d_o + at_o + first * H, *o = job->const_o + at_o + first * H;
+        const float *lse = job->const_lse + i_head * S + first;
+        copy_rows(h.q_rows, d, h.q + first * 3 * H, 3 * H, n, d, h.scale);
+        copy_rows(h.g, d, d_o, H, n, d, 1);
+        gemm(false, n, n_keys, d, h.q_rows, d, h.k_t, h.ld, false, h.scores, h.ld);
+        gemm(false, n, n_keys, d, h.g, d, h.v_t, h.ld, false, h.dp, h.ld);
+        for (int64_t r = 0; r < n; r++)
+            backward_row(&h, h.scores + r * h.ld, h.dp + r * h.ld, first + r, n_keys, lse[r],
+                         row_dot(d_o + r * H, o + r * H, d));
+        gemm(true, n_keys, d, n, h.scores, h.ld, h.g, d, true, h.dv, d);
+        gemm(true, n_keys, d, n, h.dp, h.ld, h.q_rows, d, true, h.dk, d);
+        gemm(false, n, d, n_keys, h.dp, h.ld, h.k_rows, d, false, dq + first * 3 * H, 3 * H);
     }
+    copy_rows(dq + H, 3 * H, h.dk, d, S, d, 1);
+    copy_rows(dq + 2 * H, 3 * H, h.dv, d, S, d, 1);
 }
 
 static void attention_bwd(iso_exec *ex, void *dqkv, const void *d_o, const void *o, const void *lse,
                           const void *qkv, const iso_attention *at) {
     int64_t mark = iso_arena_mark(&ex->scratch);
     attention_job job = {.at = at, .dqkv = dqkv, .d_o = d_o, .const_o = o, .const_lse = lse};
-    job.qkv = qkv, job.n_blocks = n_blocks(at);
+    job.qkv = qkv;
     job.far = take_far(ex, at);
-    job.thread_floats = 2 * BLOCK * at->S;
+    job.thread_floats = thread_floats(at, true);
     job.scratch =
         iso_arena_take(&ex->scratch, iso_exec_n_threads(ex) * job.thread_floats, sizeof(float));
     if (!ex->measuring) iso_exec_pieces(ex, at->B * at->A, backward_piece, &job);

@@ -20,14 +20,26 @@ bool iso_kernels_init_cpu_isa(iso_kernels *kernels, const char *isa);
 void iso_cpu_gemm(bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t K, const float *a,
                   int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
 
-void iso_cpu_linear_init(iso_kernels *kernels);
-
 #define ISO_ISA_PASTE(name, isa)  name##_##isa
 #define ISO_ISA_EXPAND(name, isa) ISO_ISA_PASTE(name, isa)
 #define ISO_ISA_NAME(name)        ISO_ISA_EXPAND(name, ISO_ISA)
 
+#ifdef ISO_ISA
+/* C (M,N) = or += A B for small products, with code of our own (gemm.c). trans_a as above; B as it
+ * lies. */
+void ISO_ISA_NAME(iso_cpu_gemm_small)(bool trans_a, int64_t M, int64_t N, int64_t K, const float *a,
+                                      int64_t lda, const float *b, int64_t ldb, bool accumulate,
+                                      float *c, int64_t ldc);
+/* out (n_cols,n_rows) = in (n_rows,n_cols)^T; ld: floats from row to row. */
+void ISO_ISA_NAME(iso_cpu_transpose)(float *out, int64_t ld_out, const float *in, int64_t ld_in,
+                                     int64_t n_rows, int64_t n_cols);
+#endif
+
+void iso_cpu_linear_init_avx512(iso_kernels *kernels);
 void iso_cpu_rows_init_avx512(iso_kernels *kernels);
+void iso_cpu_linear_init_avx2(iso_kernels *kernels);
 void iso_cpu_rows_init_avx2(iso_kernels *kernels);
+void iso_cpu_linear_init_sse2(iso_kernels *kernels);
 void iso_cpu_rows_init_sse2(iso_kernels *kernels);
 void iso_cpu_route_init_avx512(iso_kernels *kernels);
 void iso_cpu_route_init_avx2(iso_kernels *kernels);

@@ -98,10 +98,14 @@ VEC_INLINE float vec_sum(vec v) {
     return (c[0] + c[2]) + (c[1] + c[3]);
 }
 
+/* The largest lane; NaN lanes may or may not count. */
 VEC_INLINE float vec_max_lane(vec v) {
-    float max = v[0];
-    for (int i = 1; i < VEC_LANES; i++) max = v[i] > max ? v[i] : max;
-    return max;
+    vec w = __builtin_shuffle(v, (vec_int){8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7});
+    v = vec_max(v, w);
+    w = __builtin_shuffle(v, (vec_int){4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11});
+    v = vec_max(v, w);
+    float a = v[0] > v[1] ? v[0] : v[1], b = v[2] > v[3] ? v[2] : v[3];
+    return a > b ? a : b;
 }
 
 /* e^x to 2 ulp: 2^n e^r with |r| <= ln 2 / 2 and the polynomial of Cephes' expf. Overflow gives

@@ -1,0 +1,184 @@
+/* gemm.c - matrix products too small for a library: attention heads, experts, narrow layers.
+ *
+ * Nothing is packed. A tile of 8 rows by up to 3 vectors of C stays in registers while the inner
+ * dimension runs; B's rows are read as they lie, A one number at a time, so A may be transposed
+ * for free, and B may not (transpose it first: iso_cpu_transpose). What a library spends on copying
+ * its operands is more than half of such a product.
+ *
+ * (I1) each number of C is one chain of multiply-adds in the order of k, cut every BLOCK_K: the
+ * same for any M, N, position in C and number of threads.
+ */
+#include "ops/cpu/cpu.h"
+#include "ops/cpu/vec.h"
+
+#if defined(__AVX512F__)
+#define TILE_ROWS    8 /* 24 of 32 registers hold C */
+#define TILE_VECTORS 3
+#elif defined(__AVX2__)
+#define TILE_ROWS    6 /* 12 of 16 */
+#define TILE_VECTORS 1
+#else
+#define TILE_ROWS    2 /* 8 of 16 */
+#define TILE_VECTORS 1
+#endif
+#define BLOCK_K 256 /* a strip of B, 48 columns, is 48 KiB */
+
+typedef struct strip {
+    const float *b; /* (K, n_cols) */
+    float *c;       /* (M, n_cols) */
+    int64_t n_cols, ldb, ldc;
+    int64_t M, K, a_row, a_col; /* A's number (i,k) is a[i a_row + k a_col] */
+    const float *a;
+    bool accumulate;
+} strip;
+
+/* One tile: rows i.. of a strip of n_vectors vectors, the last one partial or not. Rows beyond M
+ * repeat the last one and are not stored. Constant arguments: inlined once for each choice. */
+VEC_INLINE void run_tile(const strip *s, int64_t i, int n_vectors, bool is_partial) {
+    const float *rows[TILE_ROWS], *b = s->b;
+    vec acc[TILE_ROWS][TILE_VECTORS], col[TILE_VECTORS];
+    int64_t last = s->n_cols - (n_vectors - 1) * VEC_LANES, n_rows = cpu_min(TILE_ROWS, s->M - i);
+    float *c = s->c + i * s->ldc;
+#pragma GCC unroll 8
+    for (int r = 0; r < TILE_ROWS; r++) {
+        int64_t row = cpu_min(r, n_rows - 1);
+        rows[r] = s->a + (i + row) * s->a_row;
+#pragma GCC unroll 3
+        for (int v = 0; v < n_vectors; v++) {
+            const float *p = c + row * s->ldc + v * VEC_LANES;
+            acc[r][v] = !s->accumulate                     ? vec_set(0)
+                        : is_partial && v == n_vectors - 1 ? vec_load_part(p, last)
+                                                           : vec_load(p);
+        }
+    }
+    for (int64_t k = 0, at = 0; k < s->K; k++, at += s->a_col, b += s->ldb) {
+#pragma GCC unroll 3
+        for (int v = 0; v < n_vectors; v++) {
+            const float *p = b + v * VEC_LANES;
+            col[v] = is_partial && v == n_vectors - 1 ? vec_load_part(p, last) : vec_load(p);
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < TILE_ROWS; r++)
+#pragma GCC unroll 3
+            for (int v = 0; v < n_vectors; v++) acc[r][v] += rows[r][at] * col[v];
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < TILE_ROWS; r++) {
+        if (r >= n_rows) break;
+#pragma GCC unroll 3
+        for (int v = 0; v < n_vectors; v++) {
+            float *p = c + r * s->ldc + v * VEC_LANES;
+            if (is_partial && v == n_vectors - 1)
+                vec_store_part(p, acc[r][v], last);
+            else
+                vec_store(p, acc[r][v]);
+        }
+    }
+}
+
+static void run_strip(const strip *s) {
+    bool is_partial = s->n_cols % VEC_LANES != 0;
+    int64_t n_vectors = cpu_ceil_div(s->n_cols, VEC_LANES);
+    for (int64_t i = 0; i < s->M; i += TILE_ROWS) {
+        if (n_vectors == 1) {
+            if (is_partial)
+                run_tile(s, i, 1, true);
+            else
+                run_tile(s, i, 1, false);
+        }
+#if TILE_VECTORS > 1
+        if (n_vectors == 2) {
+            if (is_partial)
+                run_tile(s, i, 2, true);
+            else
+                run_tile(s, i, 2, false);
+        }
+        if (n_vectors == 3) {
+            if (is_partial)
+                run_tile(s, i, 3, true);
+            else
+                run_tile(s, i, 3, false);
+        }
+#endif
+    }
+}
+
+void ISO_ISA_NAME(iso_cpu_gemm_small)(bool trans_a, int64_t M, int64_t N, int64_t K, const float *a,
+                                      int64_t lda, const float *b, int64_t ldb, bool accumulate,
+                                      float *c, int64_t ldc) {
+    strip s = {.M = M, .ldb = ldb, .ldc = ldc, .accumulate = accumulate};
+    s.a_row = trans_a ? 1 : lda, s.a_col = trans_a ? lda : 1;
+    /* Four vectors are better done as two and two than as three and one. */
+    int64_t n_vectors = cpu_ceil_div(N, VEC_LANES),
+            n_strips = cpu_ceil_div(n_vectors, TILE_VECTORS);
+    for (int64_t k = 0; k == 0 || k < K; k += BLOCK_K) {
+        s.K = cpu_min(BLOCK_K, K - k);
+        s.a = a + k * s.a_col;
+        for (int64_t i_strip = 0; i_strip < n_strips; i_strip++) {
+            int64_t col = i_strip * n_vectors / n_strips * VEC_LANES;
+            int64_t end = (i_strip + 1) * n_vectors / n_strips * VEC_LANES;
+            s.n_cols = cpu_min(N, end) - col;
+            s.b = b + k * ldb + col;
+            s.c = c + col;
+            run_strip(&s);
+        }
+        s.accumulate = true;
+    }
+}
+
+/* 16 x 16 in registers: swaps halves of index bits, four times. */
+VEC_INLINE void transpose_block(float *out, int64_t ld_out, const float *in, int64_t ld_in) {
+    vec v[16], w[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) v[i] = vec_load(in + i * ld_in);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        w[2 * i] = __builtin_shuffle(
+            v[i], v[i + 8], (vec_int){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
+        w[2 * i + 1] = __builtin_shuffle(
+            v[i], v[i + 8],
+            (vec_int){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        v[2 * i] = __builtin_shuffle(
+            w[i], w[i + 8], (vec_int){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
+        v[2 * i + 1] = __builtin_shuffle(
+            w[i], w[i + 8],
+            (vec_int){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        w[2 * i] = __builtin_shuffle(
+            v[i], v[i + 8], (vec_int){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
+        w[2 * i + 1] = __builtin_shuffle(
+            v[i], v[i + 8],
+            (vec_int){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        v[2 * i] = __builtin_shuffle(
+            w[i], w[i + 8], (vec_int){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
+        v[2 * i + 1] = __builtin_shuffle(
+            w[i], w[i + 8],
+            (vec_int){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) vec_store(out + i * ld_out, v[i]);
+}
+
+void ISO_ISA_NAME(iso_cpu_transpose)(float *out, int64_t ld_out, const float *in, int64_t ld_in,
+                                     int64_t n_rows, int64_t n_cols) {
+    for (int64_t i = 0; i < n_rows; i += 16)
+        for (int64_t j = 0; j < n_cols; j += 16) {
+            const float *from = in + i * ld_in + j;
+            float *to = out + j * ld_out + i;
+            if (i + 16 <= n_rows && j + 16 <= n_cols) {
+                transpose_block(to, ld_out, from, ld_in);
+                continue;
+            }
+            int64_t rows = cpu_min(16, n_rows - i), cols = cpu_min(16, n_cols - j);
+            for (int64_t r = 0; r < rows; r++)
+                for (int64_t c = 0; c < cols; c++) to[c * ld_out + r] = from[r * ld_in + c];
+        }
+}
