@@ -2,6 +2,7 @@
  * hashes. */
 #include "temp_dir.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -52,6 +53,77 @@ static void staged_file_appears_only_at_commit(void **state) {
     iso_file_out_abandon(&file);
     iso_file_out_abandon(&file);
     assert_content(path, "one two");
+    assert_false(iso_path_exists(temp));
+    free(path), free(temp);
+}
+
+/* The linker sends fsync and rename of the code under test through these (--wrap): they write down
+ * what happens in which order, and can fail. A lost power is the one fault no test can wait for. */
+static struct {
+    char events[64]; /* f: fsync of a file, r: rename, d: fsync of a folder */
+    int n_events;
+    char fails; /* the event that fails with EIO; 0 for none */
+} trace;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __real_rename(const char *from, const char *to);
+int __wrap_rename(const char *from, const char *to);
+
+static int note(char event) {
+    if (trace.n_events < (int)sizeof trace.events - 1) trace.events[trace.n_events++] = event;
+    if (event != trace.fails) return 0;
+    errno = EIO;
+    return -1;
+}
+
+int __wrap_fsync(int fd) {
+    struct stat info;
+    char event = fstat(fd, &info) == 0 && S_ISDIR(info.st_mode) ? 'd' : 'f';
+    return note(event) == 0 ? __real_fsync(fd) : -1;
+}
+
+int __wrap_rename(const char *from, const char *to) {
+    return note('r') == 0 ? __real_rename(from, to) : -1;
+}
+
+static void assert_trace(const char *expected) {
+    assert_string_equal(trace.events, expected);
+    memset(&trace, 0, sizeof trace);
+}
+
+static void protocol_is_in_order(void **state) {
+    char *path = iso_strf("%s/f", (char *)*state), *deep = iso_strf("%s/a/b", (char *)*state);
+    char *to = iso_strf("%s/z", (char *)*state);
+    memset(&trace, 0, sizeof trace);
+    assert_int_equal(iso_file_write_atomic(path, "x", 1), ISO_OK);
+    assert_trace("frd");
+    assert_int_equal(iso_dir_create(deep), ISO_OK);
+    assert_trace("dd");
+    assert_int_equal(iso_dir_rename(deep, to), ISO_OK);
+    assert_trace("rdd");
+    free(path), free(deep), free(to);
+}
+
+/* A failed fsync is not tried again, and what was there stays. */
+static void failed_sync_keeps_the_old_file(void **state) {
+    char *path = iso_strf("%s/f", (char *)*state), *temp = iso_strf("%s.tmp", path);
+    assert_int_equal(iso_file_write_atomic(path, "old", 3), ISO_OK);
+    static const struct {
+        char fails;
+        const char *trace;
+    } cases[] = {{'f', "f"}, {'r', "fr"}};
+    for (int i = 0; i < 2; i++) {
+        memset(&trace, 0, sizeof trace);
+        trace.fails = cases[i].fails;
+        assert_int_equal(iso_file_write_atomic(path, "new", 3), ISO_ERR_IO);
+        assert_trace(cases[i].trace);
+        assert_content(path, "old");
+        assert_false(iso_path_exists(temp));
+    }
+    trace.fails = 'd'; /* renamed, but perhaps not for good: the caller must hear of it */
+    assert_int_equal(iso_file_write_atomic(path, "new", 3), ISO_ERR_IO);
+    assert_trace("frd");
     assert_false(iso_path_exists(temp));
     free(path), free(temp);
 }
@@ -277,6 +349,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         WITH_DIR(write_replaces_and_leaves_no_temp),
         WITH_DIR(staged_file_appears_only_at_commit),
+        WITH_DIR(protocol_is_in_order),
+        WITH_DIR(failed_sync_keeps_the_old_file),
         WITH_DIR(missing_folder_is_an_error),
         WITH_DIR(full_device_leaves_the_old_file),
         WITH_DIR(full_disk_leaves_the_old_file),

@@ -116,11 +116,14 @@ static void hostile_sizes_are_capped(void **state) {
     free(huge);
 }
 
-static void deepest_allowed(void **state) {
+static void depth_is_exact(void **state) {
     (void)state;
-    char text[2 * ISO_YAML_MAX_DEPTH + 1] = {0};
-    for (int i = 0; i < ISO_YAML_MAX_DEPTH; i++) text[i] = '[', text[i + ISO_YAML_MAX_DEPTH] = ']';
+    enum { N = ISO_YAML_MAX_DEPTH };
+    char text[2 * N + 3] = {0};
+    memset(text, '[', N), memset(text + N, ']', N);
     iso_yaml_free(parse(text));
+    memset(text, '[', N + 1), memset(text + N + 1, ']', N + 1);
+    assert_refused(text, "nested deeper");
 }
 
 static void files(void **state) {
@@ -145,7 +148,7 @@ int main(void) {
         cmocka_unit_test(scalar_and_directive),
         cmocka_unit_test(refusals_name_the_line),
         cmocka_unit_test(hostile_sizes_are_capped),
-        cmocka_unit_test(deepest_allowed),
+        cmocka_unit_test(depth_is_exact),
         cmocka_unit_test_setup_teardown(files, temp_dir_setup, temp_dir_teardown),
     };
     return cmocka_run_group_tests_name("yaml", tests, NULL, NULL);
