@@ -294,10 +294,12 @@ iso_status iso_model_create(iso_model **out, const iso_shape *shape, iso_exec *e
 }
 
 iso_model_memory iso_model_memory_used(const iso_model *model) {
+    const iso_exec *ex = model->exec;
     return (iso_model_memory){.weights = model->weight_arena.used_bytes,
                               .gradients = model->grad_arena.used_bytes,
                               .activations = model->act_arena.peak_bytes,
-                              .scratch = model->exec->scratch.peak_bytes};
+                              .scratch =
+                                  ex->measuring ? ex->scratch.peak_bytes : ex->scratch.size_bytes};
 }
 
 iso_status iso_model_plan(iso_model_memory *out, const iso_shape *shape, iso_exec *exec,
@@ -311,6 +313,7 @@ iso_status iso_model_plan(iso_model_memory *out, const iso_shape *shape, iso_exe
     else
         iso_model_score(model, NULL, NULL, max_sequences, NULL);
     *out = iso_model_memory_used(model);
+    iso_arena_init(&exec->scratch);
     iso_model_free(model);
     return ISO_OK;
 }
