@@ -27,9 +27,11 @@ typedef struct cli_command {
     cli_command_fn run;
 } cli_command;
 
+iso_status cmd_audit(int argc, char **argv);
 iso_status cmd_count(int argc, char **argv);
 iso_status cmd_data(int argc, char **argv);
 iso_status cmd_doctor(int argc, char **argv);
+iso_status cmd_train(int argc, char **argv);
 iso_status cmd_tokenizer(int argc, char **argv);
 
 /* Runs the row of `commands` that argv[1] names, with argc - 1 and argv + 1; `program` is what

@@ -4,10 +4,12 @@
 #include <string.h>
 
 static const cli_command commands[] = {
+    {"audit", "were these runs an equal comparison?", cmd_audit},
     {"count", "parameters and FLOPs of a model, by component", cmd_count},
     {"data", "text to token shards; what they hold; checks them", cmd_data},
     {"doctor", "what this build and this machine can do", cmd_doctor},
     {"tokenizer", "learn a BPE model; text to ids and back", cmd_tokenizer},
+    {"train", "one run, from a config to a run folder", cmd_train},
 };
 
 /* A full disk or a closed pipe shows only now: a product that was not written is a failure. */

@@ -146,17 +146,14 @@ static void check_hash(iso_audit_side *side, iso_quantity quantity, const char *
               iso_strf("none"));
 }
 
-/* A numeric profile in one word per member: "cpu fp32 avx512 oneDNN 2.6.3". */
+/* A numeric profile on one line: "cpu fp32 avx512 oneDNN 2.6.3". */
 static char *profile_text(const json_t *profile) {
     iso_str text = {0};
     const char *key;
     json_t *value;
     iso_str_append(&text, "");
-    json_object_foreach((json_t *)profile, key, value) {
-        char *line = json_is_string(value) ? NULL : iso_json_line(value);
-        iso_str_appendf(&text, "%s%s", text.len ? " " : "", line ? line : json_string_value(value));
-        free(line);
-    }
+    json_object_foreach((json_t *)profile, key, value)
+        iso_str_appendf(&text, "%s%s", text.len ? " " : "", json_string_value(value));
     return text.data;
 }
 

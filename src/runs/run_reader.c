@@ -214,6 +214,9 @@ static iso_status read_summary(iso_run *run, const char *path) {
         const char *slash = strrchr(run->dir, '/');
         name = slash && slash[1] ? slash + 1 : run->dir;
     }
+    for (const char *c = name; *c; c++) /* it goes to terminals */
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            return iso_fail(ISO_ERR_DATA, "%s: \"name\" holds control characters", path);
     run->name = iso_strf("%s", name);
     return ISO_OK;
 }

@@ -153,9 +153,25 @@ static iso_status read_score(double *out, const json_t *summary, const char *key
     return *out >= 0 ? ISO_OK : iso_fail(ISO_ERR_DATA, "%s: \"%s\" is negative", what, key);
 }
 
+/* {"precision": "fp32", ...}: words for people. */
+static iso_status read_profile(iso_record *record, const json_t *summary, const char *what) {
+    json_t *profile, *value;
+    const char *key;
+    ISO_TRY(iso_json_get_object(&profile, summary, "numeric_profile", what));
+    json_object_foreach(profile, key, value) {
+        const char *word = json_string_value(value);
+        for (const char *c = word; c && *c; c++)
+            if ((unsigned char)*c < ' ' || *c == 0x7f) word = NULL;
+        if (!word)
+            return iso_fail(ISO_ERR_DATA,
+                            "%s: \"numeric_profile\" holds something other than words", what);
+    }
+    record->numeric_profile = profile;
+    return ISO_OK;
+}
+
 static iso_status read_form(iso_record *record, const json_t *summary, const char *what) {
     int64_t format;
-    json_t *profile;
     ISO_TRY(iso_json_get_i64(&format, summary, "format", what));
     if (format != SUMMARY_FORMAT)
         return iso_fail(ISO_ERR_UNSUPPORTED, "%s has format %" PRId64 "; this version reads %d",
@@ -165,8 +181,7 @@ static iso_status read_form(iso_record *record, const json_t *summary, const cha
     ISO_TRY(read_counts(record, summary, what));
     ISO_TRY(read_counted(record, summary, what));
     ISO_TRY(read_config(&record->config, summary, what));
-    ISO_TRY(iso_json_get_object(&profile, summary, "numeric_profile", what));
-    record->numeric_profile = profile;
+    ISO_TRY(read_profile(record, summary, what));
     ISO_TRY(iso_json_get_f64(&record->peak_lr, summary, "lr", what));
     if (record->peak_lr <= 0) return iso_fail(ISO_ERR_DATA, "%s: \"lr\" is not positive", what);
     ISO_TRY(read_score(&record->bpb, summary, "bpb", what));

@@ -1,0 +1,272 @@
+/* isomoe audit: the ledger of several runs side by side, and whether they are equal. */
+#include "cli.h"
+
+#include "runs/audit.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- tables --- */
+
+static void print_runs(const iso_audit *audit) {
+    static const char *const headers[] = {"run",    "N",      "of ref.", "C",      "of ref.",
+                                          "tokens", "unique", "epochs",  "verdict"};
+    char count[32];
+    cli_table table;
+    cli_table_init(&table, headers, 9);
+    for (int64_t i = 0; i < audit->n_sides; i++) {
+        const iso_audit_side *side = &audit->sides[i];
+        const iso_record *record = &side->record;
+        bool is_reference = i == audit->i_reference;
+        double unique = (double)record->unique_tokens;
+        cli_table_addf(&table, "%.24s", side->run->name);
+        cli_table_addf(&table, "%" PRId64, record->counts[ISO_CONVENTION_PAPER].params_nonvocab);
+        cli_table_addf(&table, is_reference ? "-" : "%+.3f %%",
+                       100 * side->params_diff_frac[ISO_CONVENTION_PAPER]);
+        cli_table_addf(&table, "%.4g", (double)iso_record_compute(record, ISO_CONVENTION_PAPER));
+        cli_table_addf(&table, is_reference ? "-" : "%+.3f %%",
+                       100 * side->compute_diff_frac[ISO_CONVENTION_PAPER]);
+        cli_table_add(&table, iso_str_count(count, (double)record->tokens));
+        cli_table_add(&table, iso_str_count(count, unique));
+        cli_table_addf(&table, "%.2f", unique > 0 ? (double)record->tokens / unique : 0);
+        cli_table_add(&table, is_reference ? "reference" : iso_verdict_name(side->verdict));
+    }
+    cli_table_print(&table, stdout);
+    cli_table_release(&table);
+}
+
+static const char *needed_for(iso_quantity quantity) {
+    switch (quantity) {
+    case ISO_QUANTITY_SUBSET:
+        return "strict";
+    case ISO_QUANTITY_CORPUS:
+        return "loose, unique-data";
+    case ISO_QUANTITY_HALF:
+        return "loose";
+    case ISO_QUANTITY_ONE_EPOCH:
+        return "unique-data";
+    default:
+        return "all";
+    }
+}
+
+/* Every quantity with its tolerance: that of the last side stands for all but C, whose one step is
+ * the costliest. */
+static void print_quantities(const iso_audit *audit) {
+    static const char *const headers[] = {"quantity", "needed for", "tolerance", "met by"};
+    cli_table table;
+    cli_table_init(&table, headers, 4);
+    for (int q = 0; q < ISO_N_QUANTITIES; q++) {
+        int64_t n_met = 0;
+        for (int64_t i = 0; i < audit->n_sides; i++) n_met += audit->sides[i].checks[q].is_met;
+        cli_table_add(&table, iso_quantity_name((iso_quantity)q));
+        cli_table_add(&table, needed_for((iso_quantity)q));
+        if (q == ISO_QUANTITY_COMPUTE)
+            cli_table_addf(&table, "max(%g %%, one step = %.2g %%)",
+                           100 * audit->options.compute_tolerance_frac, 100 * audit->step_frac);
+        else
+            cli_table_add(&table, audit->sides[0].checks[q].tolerance);
+        cli_table_addf(&table, "%" PRId64 " of %" PRId64, n_met, audit->n_sides);
+    }
+    cli_table_print(&table, stdout);
+    cli_table_release(&table);
+}
+
+/* Whether an unmet check says something: how data is reused matters only where the subset differs.
+ */
+static bool is_telling(const iso_audit_side *side, iso_quantity quantity) {
+    if (side->checks[quantity].is_met) return false;
+    return quantity <= ISO_QUANTITY_SUBSET || !side->checks[ISO_QUANTITY_SUBSET].is_met;
+}
+
+static void print_differences(const iso_audit *audit) {
+    static const char *const headers[] = {"run", "not met", "reference", "this run", "difference"};
+    cli_table table;
+    cli_table_init(&table, headers, 5);
+    for (int64_t i = 0; i < audit->n_sides; i++) {
+        const iso_audit_side *side = &audit->sides[i];
+        for (int q = ISO_QUANTITY_PARAMS; q < ISO_N_QUANTITIES; q++) {
+            if (!is_telling(side, (iso_quantity)q)) continue;
+            const iso_audit_check *check = &side->checks[q];
+            cli_table_addf(&table, "%.24s", side->run->name);
+            cli_table_add(&table, iso_quantity_name((iso_quantity)q));
+            cli_table_add(&table, check->reference);
+            cli_table_add(&table, check->value);
+            cli_table_add(&table, check->difference);
+        }
+    }
+    if (table.n_cells > table.n_columns) {
+        printf("\n");
+        cli_table_print(&table, stdout);
+    }
+    cli_table_release(&table);
+    for (int64_t i = 0; i < audit->n_sides; i++) {
+        const iso_audit_side *side = &audit->sides[i];
+        if (side->record.problems.len > 0)
+            printf("\n%s:\n%s", side->run->name, side->record.problems.data);
+    }
+}
+
+static double largest(double a, double b) {
+    return fabs(b) > fabs(a) ? b : a;
+}
+
+static void print_conventions(const iso_audit *audit) {
+    static const char *const headers[] = {"convention",     "N of reference", "N apart",
+                                          "C of reference", "C apart",        "verdict"};
+    const iso_record *reference = &audit->sides[audit->i_reference].record;
+    cli_table table;
+    cli_table_init(&table, headers, 6);
+    for (int c = 0; c < ISO_N_CONVENTIONS; c++) {
+        double params = 0, compute = 0;
+        for (int64_t i = 0; i < audit->n_sides; i++) {
+            params = largest(params, audit->sides[i].params_diff_frac[c]);
+            compute = largest(compute, audit->sides[i].compute_diff_frac[c]);
+        }
+        cli_table_add(&table, iso_convention_name((iso_convention)c));
+        cli_table_addf(&table, "%" PRId64, reference->counts[c].params_nonvocab);
+        cli_table_addf(&table, "%+.3f %%", 100 * params);
+        cli_table_addf(&table, "%.4g", (double)iso_record_compute(reference, (iso_convention)c));
+        cli_table_addf(&table, "%+.3f %%", 100 * compute);
+        cli_table_add(&table, iso_verdict_name(audit->by_convention[c]));
+    }
+    cli_table_print(&table, stdout);
+    cli_table_release(&table);
+}
+
+static void print_steplaw(const iso_audit *audit) {
+    static const char *const headers[] = {"run",           "lr", "over Step Law", "batch tokens",
+                                          "over Step Law", "BPC"};
+    cli_table table;
+    cli_table_init(&table, headers, 6);
+    for (int64_t i = 0; i < audit->n_sides; i++) {
+        const iso_record *record = &audit->sides[i].record;
+        cli_table_addf(&table, "%.24s", audit->sides[i].run->name);
+        cli_table_addf(&table, "%.4g", record->peak_lr);
+        cli_table_addf(&table, "%.3f", record->lr_over_steplaw);
+        cli_table_addf(&table, "%" PRId64, record->batch_tokens);
+        cli_table_addf(&table, "%.3f", record->batch_over_steplaw);
+        cli_table_addf(&table, isnan(record->bpc) ? "-" : "%.4f", record->bpc);
+    }
+    cli_table_print(&table, stdout);
+    cli_table_release(&table);
+}
+
+static void print_text(const iso_audit *audit) {
+    print_runs(audit);
+    printf("\n");
+    print_quantities(audit);
+    print_differences(audit);
+    printf("\nLargest difference from the reference, by convention:\n");
+    print_conventions(audit);
+    printf("\n");
+    print_steplaw(audit);
+    if (audit->notes.len > 0) printf("\n%s", audit->notes.data);
+    bool is_equal = audit->verdict != ISO_VERDICT_NOT_EQUAL;
+    printf("\nverdict: %s%s%s\n", cli_styled(stdout, is_equal ? CLI_GREEN : CLI_RED),
+           iso_verdict_name(audit->verdict), cli_styled(stdout, CLI_PLAIN));
+}
+
+static iso_status print_json(const iso_audit *audit) {
+    json_t *object = iso_audit_to_json(audit);
+    char *text = object ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(object);
+    if (!text) return iso_fail(ISO_ERR_MEMORY, "no memory for the JSON text");
+    printf("%s\n", text);
+    free(text);
+    return ISO_OK;
+}
+
+/* --- the answer as a status --- */
+
+static iso_status not_equal(const iso_audit *audit) {
+    for (int64_t i = 0; i < audit->n_sides; i++) {
+        const iso_audit_side *side = &audit->sides[i];
+        for (int q = 0; q < ISO_N_QUANTITIES; q++) {
+            const iso_audit_check *check = &side->checks[q];
+            if (is_telling(side, (iso_quantity)q))
+                return iso_fail(ISO_ERR_NOT_EQUAL,
+                                "the runs are not equal: %s, %s: %s, the reference has %s",
+                                side->run->name, iso_quantity_name((iso_quantity)q), check->value,
+                                check->reference);
+        }
+    }
+    return iso_fail(ISO_ERR_NOT_EQUAL,
+                    "the runs are not equal: no one kind of equality holds for all");
+}
+
+static iso_status answer(const iso_audit *audit, const char *required) {
+    if (audit->verdict == ISO_VERDICT_NOT_EQUAL) return not_equal(audit);
+    for (iso_verdict i = ISO_VERDICT_STRICT; required && i < audit->verdict; i++)
+        if (strcmp(required, iso_verdict_name(i)) == 0)
+            return iso_fail(ISO_ERR_NOT_EQUAL,
+                            "the runs are equal only in the sense of %s; %s was "
+                            "required",
+                            iso_verdict_name(audit->verdict), required);
+    return ISO_OK;
+}
+
+static iso_status audit_folders(const cli_list *dirs, const iso_audit_options *options,
+                                const char *required, bool json) {
+    iso_run *runs = calloc((size_t)dirs->n, sizeof *runs);
+    if (!runs) return iso_fail(ISO_ERR_MEMORY, "no memory for %" PRId64 " runs", dirs->n);
+    int64_t n_open = 0;
+    iso_audit *audit = NULL;
+    iso_status status = ISO_OK;
+    while (status == ISO_OK && n_open < dirs->n) {
+        status = iso_run_open(&runs[n_open], dirs->items[n_open]);
+        if (status == ISO_OK) n_open++;
+    }
+    if (status == ISO_OK) status = iso_audit_create(&audit, runs, n_open, options);
+    if (status == ISO_OK && json) status = print_json(audit);
+    if (status == ISO_OK && !json) print_text(audit);
+    if (status == ISO_OK) status = answer(audit, required);
+    iso_audit_free(audit);
+    while (n_open > 0) iso_run_close(&runs[--n_open]);
+    free(runs);
+    return status;
+}
+
+static iso_status check_tolerance(const char *name, double value) {
+    if (value >= 0 && value < 1) return ISO_OK;
+    return iso_fail(ISO_ERR_USAGE, "--%s: %g is no share; give 0.005 for half a per cent", name,
+                    value);
+}
+
+iso_status cmd_audit(int argc, char **argv) {
+    static const char *const verdicts[] = {"strict", "loose", "unique-data", NULL};
+    iso_audit_options options = iso_audit_options_default();
+    const char *required = NULL;
+    bool json = false, done;
+    cli_list dirs = {0};
+    const cli_flag flags[] = {
+        {"require", CLI_CHOICE, &required, "VERDICT",
+         "strict, loose or unique-data: a weaker verdict is exit code 3, too", verdicts},
+        {"tol-params", CLI_F64, &options.params_tolerance_frac, "SHARE",
+         "how far N may be apart (default 0.005)", NULL},
+        {"tol-compute", CLI_F64, &options.compute_tolerance_frac, "SHARE",
+         "how far C may be apart, or one optimizer step (default 0.005)", NULL},
+        {"json", CLI_BOOL, &json, NULL, "print JSON", NULL},
+    };
+    const cli_usage usage = {
+        .synopsis = "audit RUN RUN... [--require VERDICT] [--json]",
+        .summary = "Holds runs against the first dense one (or the first): were parameters N, "
+                   "training compute C and\ndata D equal? Exit code 3 if not.",
+        .example = "isomoe audit runs/dense runs/moe-20 --require strict",
+        .flags = flags,
+        .n_flags = sizeof flags / sizeof *flags,
+        .positionals = &dirs,
+        .min_positionals = 2,
+        .max_positionals = -1,
+    };
+    iso_status status = cli_parse(&usage, argc, argv, &done);
+    if (status == ISO_OK && !done)
+        status = check_tolerance("tol-params", options.params_tolerance_frac);
+    if (status == ISO_OK && !done)
+        status = check_tolerance("tol-compute", options.compute_tolerance_frac);
+    if (status == ISO_OK && !done) status = audit_folders(&dirs, &options, required, json);
+    cli_list_release(&dirs);
+    return status;
+}
