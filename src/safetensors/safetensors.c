@@ -104,7 +104,7 @@ static iso_status parse_entry(iso_safetensor *tensor, const char *name, const js
                         "%s: tensor %s has dtype %.16s; known are F32, F64, BF16, "
                         "I32, I64, U8: convert it first",
                         what, name, json_string_value(dtype));
-    int64_t begin;
+    int64_t begin = 0;
     ISO_TRY(parse_dims(tensor, shape, what));
     ISO_TRY(parse_offsets(&begin, tensor, offsets, n_data_bytes, what));
     tensor->data = (void *)(data + begin); /* const by contract: see the header */
