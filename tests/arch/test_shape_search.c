@@ -128,6 +128,30 @@ static void same_goal_same_shapes(void **state) {
     }
 }
 
+/* The shapes of the smallest comparison: they change only on purpose. */
+static void half_a_million(void **state) {
+    static const int64_t E[] = {67, 64, 61, 55}, K[] = {2, 5, 8, 14};
+    iso_search_goal goal = demo_goal(500000);
+    iso_search_result result;
+    assert_int_equal(iso_shape_search(&result, &goal), ISO_OK);
+    const iso_shape *dense = &result.dense.shape;
+    assert_int_equal(dense->max_position_embeddings, 64);
+    assert_int_equal(dense->hidden_size, 96);
+    assert_int_equal(dense->num_hidden_layers, 4);
+    assert_int_equal(dense->num_attention_heads, 6);
+    assert_int_equal(dense->intermediate_size, 304);
+    for (int64_t i = 0; i < 4; i++) {
+        const iso_shape *moe = &result.moe[i].shape;
+        assert_int_equal(moe->hidden_size, 64);
+        assert_int_equal(moe->num_hidden_layers, 3);
+        assert_int_equal(moe->intermediate_size, 128);
+        assert_int_equal(moe->moe_intermediate_size, 16);
+        assert_int_equal(moe->num_experts, E[i]);
+        assert_int_equal(moe->num_experts_per_tok, K[i]);
+        assert_true(result.moe[i].params_error == 0.0);
+    }
+}
+
 static void assert_refused(const iso_search_goal *goal, const char *message) {
     iso_search_result result;
     assert_int_equal(iso_shape_search(&result, goal), ISO_ERR_USAGE);
@@ -181,11 +205,9 @@ static void equal_steps(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(demo_rates_at_every_size),
-        cmocka_unit_test(random_goals),
-        cmocka_unit_test(same_goal_same_shapes),
-        cmocka_unit_test(impossible_goals),
-        cmocka_unit_test(equal_steps),
+        cmocka_unit_test(demo_rates_at_every_size), cmocka_unit_test(random_goals),
+        cmocka_unit_test(same_goal_same_shapes),    cmocka_unit_test(half_a_million),
+        cmocka_unit_test(impossible_goals),         cmocka_unit_test(equal_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

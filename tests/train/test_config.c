@@ -129,6 +129,9 @@ static void learning_rate(void **state) {
     assert_resolves(&config);
     assert_true(iso_config_peak_lr(&config) == 0.002);
     assert_refused(LOAD("train.lr=1e-6"), "train.min_lr: 1e-05 is above the peak");
+    assert_refused(LOAD("train.lr=1.8e-5", "train.lr_multiplier=0.5"), "train.min_lr");
+    config = LOAD("train.lr=2e-5", "train.lr_multiplier=0.5");
+    assert_resolves(&config); /* equal is fine: a constant rate after warmup */
     assert_refused(LOAD("train.warmup_steps=2441"), "train.warmup_steps: 2441");
     assert_refused(LOAD("model.num_attention_heads=5"), "not divisible");
 }
