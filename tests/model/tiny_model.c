@@ -83,14 +83,13 @@ const iso_param *tiny_param(const iso_params *params, const char *name) {
 }
 
 double tiny_error(const void *got, const void *want, iso_dtype dtype, int64_t n) {
-    double most = 0, scale = 0;
+    double squares = 0, scale = 0;
     for (int64_t i = 0; i < n; i++) {
         double x = tiny_get(got, dtype, i), y = tiny_get(want, dtype, i);
-        if (!isfinite(x) || !isfinite(y)) return INFINITY;
-        most = fmax(most, fabs(x - y));
-        scale = fmax(scale, fabs(y));
+        squares += (x - y) * (x - y);
+        scale += y * y;
     }
-    return scale > 0 ? most / scale : most;
+    return sqrt(scale > 0 ? squares / scale : squares);
 }
 
 /* A norm's initial ones would hide a forgotten factor. */

@@ -24,7 +24,7 @@ void tiny_set(void *data, iso_dtype dtype, int64_t i, double x);
 /* The parameter of that name. */
 const iso_param *tiny_param(const iso_params *params, const char *name);
 
-/* Largest difference of n elements over the largest of want; 0 if both are all zero. */
+/* Norm of the difference of n elements over the norm of want; NaN if either is not finite. */
 double tiny_error(const void *got, const void *want, iso_dtype dtype, int64_t n);
 
 void tiny_check(iso_status status);
