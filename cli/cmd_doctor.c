@@ -3,11 +3,13 @@
 
 #include "base/json.h"
 #include "base/threads.h"
+#include "ops/ops.h"
 
 #include <inttypes.h>
 #include <openssl/crypto.h>
 #include <sqlite3.h>
 #include <stdlib.h>
+#include <string.h>
 #include <utf8proc.h>
 #include <xxhash.h>
 #include <yaml.h>
@@ -67,15 +69,42 @@ static int list_isa(const char **out) {
     return n;
 }
 
+/* The precisions that a backend computes in here, "fp32 fp64". */
+static const char *list_precisions(char out[16], const char *backend) {
+    static const struct {
+        iso_dtype dtype;
+        const char *name;
+    } dtypes[] = {{ISO_F32, "fp32"}, {ISO_F64, "fp64"}};
+    iso_counters counters = {.executed_flops = 0};
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
+        iso_exec exec;
+        if (iso_exec_create(&exec, backend, dtypes[i].dtype, NULL, &counters) != ISO_OK) continue;
+        iso_exec_release(&exec);
+        size_t used = strlen(out);
+        snprintf(out + used, 16 - used, "%s%s", used ? " " : "", dtypes[i].name);
+    }
+    return out;
+}
+
+static const char *const backends[] = {"cpu", "ref"};
+enum { N_BACKENDS = sizeof backends / sizeof *backends };
+
 static iso_status print_json(const library *libraries, int n_libraries, const char *const *isa,
                              int n_isa) {
-    json_t *versions = json_object(), *features = json_array();
+    json_t *versions = json_object(), *features = json_array(), *kernels = json_object();
     for (int i = 0; i < n_libraries; i++)
         json_object_set_new(versions, libraries[i].name, json_string(libraries[i].version));
     for (int i = 0; i < n_isa; i++) json_array_append_new(features, json_string(isa[i]));
+    for (int i = 0; i < N_BACKENDS; i++) {
+        char precisions[16];
+        json_object_set_new(kernels, backends[i],
+                            json_string(list_precisions(precisions, backends[i])));
+    }
     json_t *object =
-        json_pack("{s:s, s:s, s:i, s:o, s:o}", "version", ISO_VERSION, "compiler", __VERSION__,
-                  "threads", iso_machine_n_threads(), "isa", features, "libraries", versions);
+        json_pack("{s:s, s:s, s:i, s:o, s:s, s:o, s:o}", "version", ISO_VERSION, "compiler",
+                  __VERSION__, "threads", iso_machine_n_threads(), "isa", features, "kernel_isa",
+                  iso_exec_isa(), "backends", kernels, "libraries", versions);
     char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
     json_decref(object);
     if (!text) return iso_fail(ISO_ERR_MEMORY, "no memory for the JSON text");
@@ -90,7 +119,12 @@ static void print_text(const library *libraries, int n_libraries, const char *co
     printf("isomoe %s, compiler %s\n", ISO_VERSION, __VERSION__);
     printf("%d threads;", iso_machine_n_threads());
     for (int i = 0; i < n_isa; i++) printf(" %s", isa[i]);
-    printf("%s\n\n", n_isa ? "" : " no vector extension that the kernels use");
+    printf("%s\nkernels:", n_isa ? "" : " no vector extension that the kernels use");
+    for (int i = 0; i < N_BACKENDS; i++) {
+        char precisions[16];
+        printf("%s %s (%s)", i ? "," : "", backends[i], list_precisions(precisions, backends[i]));
+    }
+    printf("; cpu uses %s\n\n", iso_exec_isa());
     cli_table table;
     cli_table_init(&table, headers, 2);
     for (int i = 0; i < n_libraries; i++) {

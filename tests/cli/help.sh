@@ -1,6 +1,6 @@
 # What a newcomer types first, and slips.
 run isomoe --version
-isomoe | grep -E '^usage|  count |  doctor '
+isomoe | grep -E '^usage|^  count |^  doctor ' | tr -s ' '
 isomoe --help | grep -c ' count '
 run isomoe help count
 run isomoe cuont
