@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static int64_t draw(const check_case *c, uint64_t index, int64_t low, int64_t high) {
     double u = iso_rng_uniform(c->seed, ISO_RNG_TEST, 1, index);
@@ -491,12 +492,21 @@ static double fill_value(const check_case *c, int i_operand, int64_t i) {
     return (double)(float)(o->spread < 0 ? exp(x + o->spread) : x * o->spread);
 }
 
+/* Large blocks in huge pages, as the arenas of a run are. */
+static void *allocate(size_t bytes) {
+    const size_t huge = 2 << 20;
+    size_t align = bytes < huge ? ISO_ALIGN_BYTES : huge, padded = (bytes / align + 1) * align;
+    void *block = aligned_alloc(align, padded);
+    if (align == huge) (void)madvise(block, padded, MADV_HUGEPAGE);
+    return block;
+}
+
 void check_buffers_create(const check_case *c, iso_dtype dtype, void **data) {
     for (int i = 0; i < c->n_operands; i++) {
         const check_operand *o = &c->operands[i];
         size_t bytes = (size_t)check_bytes(o, dtype);
-        data[i] = aligned_alloc(ISO_ALIGN_BYTES, (bytes + 63) / 64 * 64 + 64);
-        memset(data[i], 0xff, bytes + 64 - bytes % 64); /* NaN */
+        data[i] = allocate(bytes);
+        memset(data[i], 0xff, bytes); /* NaN */
         if (o->role == CHECK_OUT) continue;
         if (o->kind == CHECK_INT) memcpy(data[i], o->ints, bytes);
         for (int64_t j = 0; o->kind == CHECK_REAL && j < check_numel(o); j++) {

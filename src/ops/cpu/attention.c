@@ -81,9 +81,11 @@ static head head_of(const attention_job *job, int64_t i_head, int i_thread, bool
 static void copy_rows(float *out, int64_t ld_out, const float *in, int64_t ld_in, int64_t n,
                       int64_t d, float scale) {
     for (int64_t i = 0; i < n; i++)
-        for (int64_t c = 0; c < d; c += VEC_LANES)
+        for (int64_t c = 0; c < d; c += VEC_LANES) {
+            __builtin_prefetch(in + i * ld_in + c + d); /* the next head's */
             vec_store_upto(out + i * ld_out + c, vec_load_upto(in + i * ld_in + c, d - c) * scale,
                            d - c);
+        }
 }
 
 /* Scores of query i and keys j.., with the bias. */
@@ -93,28 +95,29 @@ VEC_INLINE vec biased(const head *h, const float *s, int64_t i, int64_t j) {
     return score;
 }
 
-/* Turns the scores of query i into e^(score - max), 0 where masked, up to n_keys; returns the sum
- * and the maximum. */
-static float softmax_row(const head *h, float *s, int64_t i, int64_t n_keys, float *max_out) {
-    int64_t n_seen = i + 1, whole = n_seen / VEC_LANES * VEC_LANES, j;
-    vec max_lanes = vec_set(-INFINITY), sum = {0};
-    for (j = 0; j < whole; j += VEC_LANES) {
+/* Turns the scores of query i, of the block from `first`, into e^(score - max), 0 where masked;
+ * returns the sum and the maximum. All rows of a block take the same way: no branch to guess. */
+VEC_INLINE float softmax_row(const head *h, float *s, int64_t i, int64_t first, int64_t n_keys,
+                             float *max_out) {
+    const vec masked = vec_set(-INFINITY);
+    vec max_lanes = masked, sum = {0};
+    int64_t j = 0;
+    for (; j < first; j += VEC_LANES) {
         vec x = biased(h, s, i, j);
-        vec_store(s + j, x);
+        if (h->far) vec_store(s + j, x);
         max_lanes = vec_max(x, max_lanes);
     }
     for (; j < n_keys; j += VEC_LANES) {
-        vec x = vec_keep(biased(h, s, i, j), n_seen - j, -INFINITY);
+        vec x = vec_keep(biased(h, s, i, j), cpu_max(0, i + 1 - j), masked);
         vec_store(s + j, x);
         max_lanes = vec_max(x, max_lanes);
     }
     float max = *max_out = vec_max_lane(max_lanes);
-    for (j = 0; j < n_seen; j += VEC_LANES) {
+    for (j = 0; j < n_keys; j += VEC_LANES) {
         vec p = vec_exp(vec_load(s + j) - max);
         sum += p;
         vec_store(s + j, p);
     }
-    for (; j < n_keys; j += VEC_LANES) vec_store(s + j, vec_set(0));
     return vec_sum(sum);
 }
 
@@ -132,7 +135,7 @@ static void forward_piece(void *ctx, int64_t i_head, int i_thread) {
         gemm(false, n, n_keys, d, h.q_rows, d, h.k_t, h.ld, false, h.scores, h.ld);
         float sums[BLOCK], max;
         for (int64_t r = 0; r < n; r++) {
-            sums[r] = softmax_row(&h, h.scores + r * h.ld, first + r, n_keys, &max);
+            sums[r] = softmax_row(&h, h.scores + r * h.ld, first + r, first, n_keys, &max);
             job->lse[i_head * S + first + r] = max + logf(sums[r]);
         }
         gemm(false, n, d, n_keys, h.scores, h.ld, v_rows, d, false, out, H);
@@ -165,20 +168,21 @@ static void attention_fwd(iso_exec *ex, void *o, void *lse, const void *qkv,
     iso_arena_rewind(&ex->scratch, mark);
 }
 
-/* Of query i: scores become p, dp (do v^T) becomes ds, both 0 where masked. The scale of ds is in
- * q_rows and k_rows. */
-static void backward_row(const head *h, float *p, float *dp, int64_t i, int64_t n_keys, float lse,
-                         float delta) {
-    int64_t n_seen = i + 1, whole = n_seen / VEC_LANES * VEC_LANES, j;
-    for (j = 0; j < whole; j += VEC_LANES) {
+/* Of query i, of the block from `first`: scores become p, dp (do v^T) becomes ds, both 0 where
+ * masked. The scale of ds is in q_rows and k_rows. */
+VEC_INLINE void backward_row(const head *h, float *p, float *dp, int64_t i, int64_t first,
+                             int64_t n_keys, float lse, float delta) {
+    int64_t j = 0;
+    for (; j < first; j += VEC_LANES) {
         vec prob = vec_exp(biased(h, p, i, j) - lse);
         vec_store(p + j, prob);
         vec_store(dp + j, prob * (vec_load(dp + j) - delta));
     }
     for (; j < n_keys; j += VEC_LANES) {
+        int64_t n_seen = cpu_max(0, i + 1 - j);
         vec prob = vec_exp(biased(h, p, i, j) - lse);
-        vec_store(p + j, vec_keep(prob, n_seen - j, 0));
-        vec_store(dp + j, vec_keep(prob * (vec_load(dp + j) - delta), n_seen - j, 0));
+        vec_store(p + j, vec_keep(prob, n_seen, vec_set(0)));
+        vec_store(dp + j, vec_keep(prob * (vec_load(dp + j) - delta), n_seen, vec_set(0)));
     }
 }
 
@@ -204,13 +208,15 @@ static void backward_piece(void *ctx, int64_t i_head, int i_thread) {
         int64_t n = cpu_min(BLOCK, S - first), n_keys = first + n;
         const float *d_o = job->d_o + at_o + first * H, *o = job->const_o + at_o + first * H;
         const float *lse = job->const_lse + i_head * S + first;
+        float deltas[BLOCK]; /* all at once: the loads of many rows are under way together */
+        for (int64_t r = 0; r < n; r++) deltas[r] = row_dot(d_o + r * H, o + r * H, d);
         copy_rows(h.q_rows, d, h.q + first * 3 * H, 3 * H, n, d, h.scale);
         copy_rows(h.g, d, d_o, H, n, d, 1);
         gemm(false, n, n_keys, d, h.q_rows, d, h.k_t, h.ld, false, h.scores, h.ld);
         gemm(false, n, n_keys, d, h.g, d, h.v_t, h.ld, false, h.dp, h.ld);
         for (int64_t r = 0; r < n; r++)
-            backward_row(&h, h.scores + r * h.ld, h.dp + r * h.ld, first + r, n_keys, lse[r],
-                         row_dot(d_o + r * H, o + r * H, d));
+            backward_row(&h, h.scores + r * h.ld, h.dp + r * h.ld, first + r, first, n_keys, lse[r],
+                         deltas[r]);
         gemm(true, n_keys, d, n, h.scores, h.ld, h.g, d, true, h.dv, d);
         gemm(true, n_keys, d, n, h.dp, h.ld, h.q_rows, d, true, h.dk, d);
         gemm(false, n, d, n_keys, h.dp, h.ld, h.k_rows, d, false, dq + first * 3 * H, 3 * H);

@@ -31,11 +31,12 @@ static double token_loss(const loss_job *job, float *z, int32_t target) {
     }
     vec max_lanes = vec_set(-INFINITY), sums = {0};
     for (int64_t v = 0; v < V; v += VEC_LANES)
-        max_lanes = vec_max(vec_keep(vec_load_upto(z + v, V - v), V - v, -INFINITY), max_lanes);
+        max_lanes =
+            vec_max(vec_keep(vec_load_upto(z + v, V - v), V - v, vec_set(-INFINITY)), max_lanes);
     float max = vec_max_lane(max_lanes);
     double nats = (double)max - (double)z[target];
     for (int64_t v = 0; v < V; v += VEC_LANES) {
-        vec p = vec_keep(vec_exp(vec_load_upto(z + v, V - v) - max), V - v, 0);
+        vec p = vec_keep(vec_exp(vec_load_upto(z + v, V - v) - max), V - v, vec_set(0));
         sums += p;
         vec_store_upto(z + v, p, V - v);
     }

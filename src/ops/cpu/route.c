@@ -19,11 +19,11 @@ typedef struct route_job {
 static void softmax_row(float *p, const float *logits, int64_t E) {
     vec max_lanes = vec_set(-INFINITY), sums = {0};
     for (int64_t e = 0; e < E; e += VEC_LANES)
-        max_lanes =
-            vec_max(vec_keep(vec_load_upto(logits + e, E - e), E - e, -INFINITY), max_lanes);
+        max_lanes = vec_max(vec_keep(vec_load_upto(logits + e, E - e), E - e, vec_set(-INFINITY)),
+                            max_lanes);
     float max = vec_max_lane(max_lanes);
     for (int64_t e = 0; e < E; e += VEC_LANES) {
-        vec v = vec_keep(vec_exp(vec_load_upto(logits + e, E - e) - max), E - e, 0);
+        vec v = vec_keep(vec_exp(vec_load_upto(logits + e, E - e) - max), E - e, vec_set(0));
         sums += v;
         vec_store_upto(p + e, v, E - e);
     }

@@ -64,58 +64,82 @@ VEC_INLINE void vec_store_upto(float *p, vec v, int64_t n) {
         vec_store_part(p, v, n);
 }
 
+VEC_INLINE vec_int vec_lane_numbers(void) {
+    return (vec_int){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+}
+
 /* mask ? a : b, mask as comparisons give it: all bits of a lane or none. */
 VEC_INLINE vec vec_select(vec_int mask, vec a, vec b) {
     return (vec)((mask & (vec_int)a) | (~mask & (vec_int)b));
 }
 
-VEC_INLINE vec_int vec_lane_numbers(void) {
-    return (vec_int){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+/* v in the first n lanes (n >= 0), `other` in the rest. */
+VEC_INLINE vec vec_keep(vec v, int64_t n, vec other) {
+#ifdef __AVX512F__
+    __mmask16 mask = n >= VEC_LANES ? 0xffff : (__mmask16)((1u << n) - 1);
+    return (vec)_mm512_mask_blend_ps(mask, (__m512)other, (__m512)v);
+#else
+    return vec_select(vec_lane_numbers() < (int32_t)n, v, other);
+#endif
 }
 
-/* v in the first n lanes, `other` in the rest. */
-VEC_INLINE vec vec_keep(vec v, int64_t n, float other) {
-    return vec_select(vec_lane_numbers() < (int32_t)n, v, vec_set(other));
-}
-
-/* The larger; b where a is NaN. */
+/* The larger and the smaller; b where one is NaN. */
 VEC_INLINE vec vec_max(vec a, vec b) {
+#ifdef __AVX512F__
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#else
     return vec_select(a > b, a, b);
+#endif
+}
+
+VEC_INLINE vec vec_min(vec a, vec b) {
+#ifdef __AVX512F__
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#else
+    return vec_select(a < b, a, b);
+#endif
+}
+
+/* v with lane i and lane i ^ distance exchanged. */
+VEC_INLINE vec vec_swap(vec v, int32_t distance) {
+    return __builtin_shuffle(v, vec_lane_numbers() ^ distance);
 }
 
 /* Always added in the same tree: lane i with i + 8, then + 4, + 2, + 1. */
 VEC_INLINE float vec_sum(vec v) {
-    typedef float half __attribute__((vector_size(32)));
-    typedef float quarter __attribute__((vector_size(16)));
-    half a, b;
-    quarter c, d;
-    memcpy(&a, &v, sizeof a);
-    memcpy(&b, (const char *)&v + sizeof a, sizeof b);
-    a += b;
-    memcpy(&c, &a, sizeof c);
-    memcpy(&d, (const char *)&a + sizeof c, sizeof d);
-    c += d;
-    return (c[0] + c[2]) + (c[1] + c[3]);
+    v += vec_swap(v, 8);
+    v += vec_swap(v, 4);
+    v += vec_swap(v, 2);
+    v += vec_swap(v, 1);
+    return v[0];
 }
 
 /* The largest lane; NaN lanes may or may not count. */
 VEC_INLINE float vec_max_lane(vec v) {
-    vec w = __builtin_shuffle(v, (vec_int){8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7});
-    v = vec_max(v, w);
-    w = __builtin_shuffle(v, (vec_int){4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11});
-    v = vec_max(v, w);
-    float a = v[0] > v[1] ? v[0] : v[1], b = v[2] > v[3] ? v[2] : v[3];
-    return a > b ? a : b;
+    v = vec_max(v, vec_swap(v, 8));
+    v = vec_max(v, vec_swap(v, 4));
+    v = vec_max(v, vec_swap(v, 2));
+    v = vec_max(v, vec_swap(v, 1));
+    return v[0];
+}
+
+/* x 2^n, n a vector of integers in [-252, 254], rounded once. */
+VEC_INLINE vec vec_scale(vec x, vec n) {
+#ifdef __AVX512F__
+    return (vec)_mm512_scalef_ps((__m512)x, (__m512)n);
+#else
+    /* In two factors, each a normal number although 2^n may not be. */
+    vec_int whole = __builtin_convertvector(n, vec_int), half = whole >> 1, rest = whole - half;
+    return x * (vec)((half + 127) << 23) * (vec)((rest + 127) << 23);
+#endif
 }
 
 /* e^x to 2 ulp: 2^n e^r with |r| <= ln 2 / 2 and the polynomial of Cephes' expf. Overflow gives
  * infinity, underflow goes through the subnormals to 0, NaN stays NaN. */
 VEC_INLINE vec vec_exp(vec x) {
     const vec magic = vec_set(0x1.8p23f); /* added and taken away, rounds to an integer */
-    x = vec_select(x > 89.0f, vec_set(89.0f), x);
-    x = vec_select(x < -104.5f, vec_set(-104.5f), x);
-    vec shifted = x * 1.44269504088896341f + magic;
-    vec n = shifted - magic;
+    x = vec_max(vec_set(-104.5f), vec_min(vec_set(89.0f), x));
+    vec n = (x * 1.44269504088896341f + magic) - magic;
     vec r = x - n * 0.693359375f;
     r = r + n * 2.12194440e-4f;
     vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
@@ -124,10 +148,7 @@ VEC_INLINE vec vec_exp(vec x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.0f;
-    /* 2^n in two factors, each a normal number although 2^n may not be. */
-    vec_int n_int = (vec_int)shifted - (vec_int)magic;
-    vec_int n_half = n_int >> 1, n_rest = n_int - n_half;
-    return p * (vec)((n_half + 127) << 23) * (vec)((n_rest + 127) << 23);
+    return vec_scale(p, n);
 }
 
 #endif
