@@ -22,16 +22,20 @@ static int n_values(const iso_option *option) {
 }
 
 char *iso_f64_to_str(char *buffer, double value) {
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(buffer, 32, "%.*g", digits, value);
+    int n_digits = 1;
+    for (; n_digits < 17; n_digits++) {
+        snprintf(buffer, 32, "%.*e", n_digits - 1, value);
         if (strtod(buffer, NULL) == value) break;
     }
-    /* "1e+20" is text to some YAML readers, "3" an integer: give both a point. */
-    if (!strpbrk(buffer, ".n")) {
-        char *e = strchr(buffer, 'e');
-        char exponent[8] = "";
-        if (e) snprintf(exponent, sizeof exponent, "%s", e);
-        snprintf(e ? e : buffer + strlen(buffer), 12, ".0%s", exponent);
+    snprintf(buffer, 32, "%.*e", n_digits - 1, value);
+    char *e = strchr(buffer, 'e');
+    if (!e) return buffer; /* infinity, NaN */
+    int exponent = atoi(e + 1), n_decimals = n_digits - 1 - exponent;
+    if (exponent >= -4 && exponent < 16) {
+        snprintf(buffer, 32, "%.*f", n_decimals > 1 ? n_decimals : 1, value);
+    } else if (n_digits == 1) {
+        /* "1e+20" is text to some YAML readers: they want a point. */
+        snprintf(buffer, 32, "%.1e", value);
     }
     return buffer;
 }

@@ -249,8 +249,12 @@ static void doubles_as_text(void **state) {
         {0.001, "0.001"},
         {1e-5, "1.0e-05"},
         {3.0, "3.0"},
-        {1.64e13, "1.64e+13"},
+        {1.64e13, "16400000000000.0"},
         {0.1 + 0.2, "0.30000000000000004"},
+        {10000.0, "10000.0"},
+        {-0.0, "-0.0"},
+        {1.5e300, "1.5e+300"},
+        {0.00012, "0.00012"},
         {1e22, "1.0e+22"},
         {-2.5e-7, "-2.5e-07"},
         {0.0, "0.0"},
@@ -259,6 +263,17 @@ static void doubles_as_text(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char buffer[32];
         assert_string_equal(iso_f64_to_str(buffer, cases[i].value), cases[i].text);
+    }
+    for (uint64_t i = 0; i < 20000; i++) { /* any bits at all */
+        uint64_t bits = iso_rng_u64(2, ISO_RNG_TEST, 0, i);
+        double value;
+        char buffer[32];
+        memcpy(&value, &bits, sizeof value);
+        if (!isfinite(value)) continue;
+        assert_true(strtod(iso_f64_to_str(buffer, value), NULL) == value);
+        assert_non_null(strchr(buffer, '.'));
+        value = ldexp((double)(int64_t)bits, -60); /* and ordinary sizes */
+        assert_true(strtod(iso_f64_to_str(buffer, value), NULL) == value);
     }
 }
 
