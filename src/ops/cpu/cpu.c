@@ -5,7 +5,7 @@
 
 typedef void (*init_fn)(iso_kernels *);
 
-#define N_PARTS 6
+#define N_PARTS 7
 
 typedef struct isa {
     const char *name;
@@ -15,14 +15,17 @@ typedef struct isa {
 /* Best first. */
 static const isa isas[] = {
     {"avx512",
-     {iso_cpu_linear_init_avx512, iso_cpu_rows_init_avx512, iso_cpu_route_init_avx512,
-      iso_cpu_attention_init_avx512, iso_cpu_loss_init_avx512, iso_cpu_optim_init_avx512}},
+     {iso_cpu_grouped_init_avx512, iso_cpu_linear_init_avx512, iso_cpu_rows_init_avx512,
+      iso_cpu_route_init_avx512, iso_cpu_attention_init_avx512, iso_cpu_loss_init_avx512,
+      iso_cpu_optim_init_avx512}},
     {"avx2",
-     {iso_cpu_linear_init_avx2, iso_cpu_rows_init_avx2, iso_cpu_route_init_avx2,
-      iso_cpu_attention_init_avx2, iso_cpu_loss_init_avx2, iso_cpu_optim_init_avx2}},
+     {iso_cpu_grouped_init_avx2, iso_cpu_linear_init_avx2, iso_cpu_rows_init_avx2,
+      iso_cpu_route_init_avx2, iso_cpu_attention_init_avx2, iso_cpu_loss_init_avx2,
+      iso_cpu_optim_init_avx2}},
     {"sse2",
-     {iso_cpu_linear_init_sse2, iso_cpu_rows_init_sse2, iso_cpu_route_init_sse2,
-      iso_cpu_attention_init_sse2, iso_cpu_loss_init_sse2, iso_cpu_optim_init_sse2}},
+     {iso_cpu_grouped_init_sse2, iso_cpu_linear_init_sse2, iso_cpu_rows_init_sse2,
+      iso_cpu_route_init_sse2, iso_cpu_attention_init_sse2, iso_cpu_loss_init_sse2,
+      iso_cpu_optim_init_sse2}},
 };
 #define N_ISAS ((int)(sizeof isas / sizeof isas[0]))
 

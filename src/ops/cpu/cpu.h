@@ -1,8 +1,8 @@
 /* cpu.h - the fast CPU kernels from inside: how they are put together and how they cut work.
  *
- * Sources with vector code (rows.c, route.c, attention.c, loss.c, optim.c) are compiled once per
+ * Sources with vector code are compiled once per
  * instruction set with ISO_ISA as suffix of their one public function, which sets its kernels in
- * the table. linear.c is compiled once: oneDNN looks at the processor itself.
+ * the table. oneDNN looks at the processor itself.
  *
  * (I1) the size of a piece depends on shapes alone; (I2) a piece calls oneDNN with one thread.
  */
@@ -35,10 +35,13 @@ void ISO_ISA_NAME(iso_cpu_transpose)(float *out, int64_t ld_out, const float *in
                                      int64_t n_rows, int64_t n_cols);
 #endif
 
+void iso_cpu_grouped_init_avx512(iso_kernels *kernels);
 void iso_cpu_linear_init_avx512(iso_kernels *kernels);
 void iso_cpu_rows_init_avx512(iso_kernels *kernels);
+void iso_cpu_grouped_init_avx2(iso_kernels *kernels);
 void iso_cpu_linear_init_avx2(iso_kernels *kernels);
 void iso_cpu_rows_init_avx2(iso_kernels *kernels);
+void iso_cpu_grouped_init_sse2(iso_kernels *kernels);
 void iso_cpu_linear_init_sse2(iso_kernels *kernels);
 void iso_cpu_rows_init_sse2(iso_kernels *kernels);
 void iso_cpu_route_init_avx512(iso_kernels *kernels);

@@ -1,4 +1,4 @@
-/* linear.c - matrix products: linear layers and the experts' grouped products, on oneDNN.
+/* linear.c - the products of linear layers.
  *
  * Owns: how products are cut. oneDNN multiplies inside a piece with one thread; letting it split
  * work itself would change bits with the number of threads. No piece shares an output with
@@ -98,65 +98,8 @@ static void linear_bwd_weight(iso_exec *ex, void *dw, const void *dy, const void
     iso_exec_pieces(ex, job.grid.n_pieces, linear_bwd_weight_piece, &job);
 }
 
-typedef struct grouped_job {
-    float *out;
-    const float *a, *b;
-    const int32_t *offsets;
-    int64_t n_out, n_in;
-} grouped_job;
-
-static void grouped_fwd_piece(void *ctx, int64_t e, int i_thread) {
-    const grouped_job *job = ctx;
-    int64_t first = job->offsets[e], n = job->offsets[e + 1] - first;
-    iso_cpu_gemm(false, true, n, job->n_out, job->n_in, job->a + first * job->n_in, job->n_in,
-                 job->b + e * job->n_out * job->n_in, job->n_in, 0, job->out + first * job->n_out,
-                 job->n_out);
-}
-
-static void grouped_fwd(iso_exec *ex, void *y, const void *x, const void *w, const int32_t *offsets,
-                        int64_t E, int64_t out, int64_t in, int64_t R) {
-    if (ex->measuring) return;
-    grouped_job job = {.out = y, .a = x, .b = w, .offsets = offsets, .n_out = out, .n_in = in};
-    iso_exec_pieces(ex, E, grouped_fwd_piece, &job);
-}
-
-static void grouped_bwd_input_piece(void *ctx, int64_t e, int i_thread) {
-    const grouped_job *job = ctx;
-    int64_t first = job->offsets[e], n = job->offsets[e + 1] - first;
-    iso_cpu_gemm(false, false, n, job->n_in, job->n_out, job->a + first * job->n_out, job->n_out,
-                 job->b + e * job->n_out * job->n_in, job->n_in, 0, job->out + first * job->n_in,
-                 job->n_in);
-}
-
-static void grouped_bwd_input(iso_exec *ex, void *dx, const void *dy, const void *w,
-                              const int32_t *offsets, int64_t E, int64_t out, int64_t in,
-                              int64_t R) {
-    if (ex->measuring) return;
-    grouped_job job = {.out = dx, .a = dy, .b = w, .offsets = offsets, .n_out = out, .n_in = in};
-    iso_exec_pieces(ex, E, grouped_bwd_input_piece, &job);
-}
-
-static void grouped_bwd_weight_piece(void *ctx, int64_t e, int i_thread) {
-    const grouped_job *job = ctx;
-    int64_t first = job->offsets[e], n = job->offsets[e + 1] - first;
-    iso_cpu_gemm(true, false, job->n_out, job->n_in, n, job->a + first * job->n_out, job->n_out,
-                 job->b + first * job->n_in, job->n_in, 1, job->out + e * job->n_out * job->n_in,
-                 job->n_in);
-}
-
-static void grouped_bwd_weight(iso_exec *ex, void *dw, const void *dy, const void *x,
-                               const int32_t *offsets, int64_t E, int64_t out, int64_t in,
-                               int64_t R) {
-    if (ex->measuring) return;
-    grouped_job job = {.out = dw, .a = dy, .b = x, .offsets = offsets, .n_out = out, .n_in = in};
-    iso_exec_pieces(ex, E, grouped_bwd_weight_piece, &job);
-}
-
 void ISO_ISA_NAME(iso_cpu_linear_init)(iso_kernels *kernels) {
     kernels->linear_fwd = linear_fwd;
     kernels->linear_bwd_input = linear_bwd_input;
     kernels->linear_bwd_weight = linear_bwd_weight;
-    kernels->grouped_fwd = grouped_fwd;
-    kernels->grouped_bwd_input = grouped_bwd_input;
-    kernels->grouped_bwd_weight = grouped_bwd_weight;
 }
