@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -84,12 +85,27 @@ static void describe(const cli_progress *progress, int64_t n_done, double elapse
                         iso_str_duration(left, (double)(progress->total - n_done) / rate));
 }
 
+/* A line that wraps can't be cleared: cut it to the terminal's width, at a character. */
+static void cut_to_width(char *line) {
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return;
+    int column = 0;
+    for (; *line; line++) {
+        bool begins = ((unsigned char)*line & 0xC0) != 0x80;
+        if (begins && ++column >= size.ws_col) {
+            *line = '\0';
+            return;
+        }
+    }
+}
+
 void cli_progress_update(cli_progress *progress, int64_t n_done, const char *note) {
     double now = now_s(), elapsed = now - progress->start_s;
     double pause = progress->fancy ? REDRAW_S : PLAIN_LINE_S;
     if (elapsed < QUIET_S || (progress->shown_s > 0.0 && now - progress->shown_s < pause)) return;
     iso_str line = {0};
     describe(progress, n_done, elapsed, note, &line);
+    if (progress->fancy) cut_to_width(line.data);
     fprintf(stderr, progress->fancy ? CLEAR_THE_LINE "%s" : "%s\n", line.data);
     fflush(stderr);
     iso_str_release(&line);
