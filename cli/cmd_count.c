@@ -137,6 +137,7 @@ iso_status cmd_count(int argc, char **argv) {
         .min_positionals = 1,
         .max_positionals = 1,
         .overrides = &overrides,
+        .more = iso_config_help,
     };
     iso_status status = cli_parse(&usage, argc, argv, &done);
     if (status == ISO_OK && !done)

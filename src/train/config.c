@@ -17,7 +17,7 @@ _Static_assert(sizeof(iso_layout) == sizeof(int) && sizeof(iso_position) == size
                "the option table writes enums as int");
 
 #define SIZE_MAX_VALUE 2147483647.0 /* arch/shape.c: one dimension */
-#define COUNT_MAX      9007199254740992.0
+#define COUNT_MAX      1e15
 
 /* Tells the table where a field is and what it is called: the config key is the field's name. */
 #define MODEL(field) .section = "model", .name = #field, .offset = offsetof(iso_config, model.field)

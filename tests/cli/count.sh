@@ -8,5 +8,5 @@ isomoe count "$moe" --convention=full
 echo "---"
 isomoe count "$moe" --json
 echo "---"
-isomoe count "$moe" --model.num_experts_per_tok=4 --model.shared_expert_intermediate_size=64 | grep '^paper'
+isomoe count "$moe" --model.num_experts_per_tok=4 --model.shared_expert_intermediate_size=128 | grep '^paper'
 isomoe count "$moe" --convention with-head --json | grep -E 'convention|train_flops'

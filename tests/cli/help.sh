@@ -2,7 +2,8 @@
 run isomoe --version
 isomoe | grep -E '^usage|^  count |^  doctor ' | tr -s ' '
 isomoe --help | grep -c ' count '
-run isomoe help count
+isomoe help count | sed '/^model:/,$d'
+isomoe count --help | grep -A1 -E '^(model|data|train):|^  (vocab_size|betas|lr|tokens):'
 run isomoe cuont
 run isomoe frobnicate
 run isomoe count
