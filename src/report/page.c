@@ -7,15 +7,17 @@
 #define WIDE_PX   720.0
 #define NARROW_PX 340.0
 
-/* Colours: ink on paper at 7:1 or more for text; the sides' hues follow Okabe & Ito (told apart with
- * any common colour blindness), darkened for white paper, lightened for dark, and doubled by dashes
- * so that they survive a grey print. The heat scale is blue - grey - orange for the same reason. */
+/* Colours: ink on paper at 7:1 or more for text; the sides' hues follow Okabe & Ito (told apart
+ * with any common colour blindness), darkened for white paper, lightened for dark, and doubled by
+ * dashes so that they survive a grey print. The heat scale is blue - grey - orange for the same
+ * reason. */
 static const char style[] =
     ":root{color-scheme:light dark;--paper:#fff;--ink:#1a1c1f;--soft:#565b63;--line:#d5d8dd;"
     "--wash:#f3f5f7;--s0:#1a1c1f;--s1:#0067a5;--s2:#c44e00;--s3:#007a58;--s4:#a33d80;--s5:#8a6500;"
     "--s6:#4a5fc1;--h0:#0b4f8a;--h1:#4f93c7;--h2:#a9cbe4;--h3:#d9d9d6;--h4:#f3c08f;--h5:#e2853a;"
     "--h6:#a94a00;--paper-band:#eef3ea;--good:#007a58;--bad:#c44e00}"
-    "@media screen and (prefers-color-scheme:dark){:root{--paper:#15171a;--ink:#e8eaed;--soft:#a9afb8;"
+    "@media screen and "
+    "(prefers-color-scheme:dark){:root{--paper:#15171a;--ink:#e8eaed;--soft:#a9afb8;"
     "--line:#3a3f46;--wash:#1f2327;--s0:#f0f1f3;--s1:#56b4e9;--s2:#f58b4c;--s3:#2fc79a;"
     "--s4:#dc8fc0;--s5:#e0b23c;--s6:#9aa9ff;--h0:#7cc0f5;--h1:#4a8fc4;--h2:#2f5f85;--h3:#4a4d50;"
     "--h4:#7d5227;--h5:#c4722c;--h6:#ffa65c;--paper-band:#1f2a20;--good:#2fc79a;--bad:#f58b4c}}"
@@ -30,6 +32,7 @@ static const char style[] =
     "h3{font-size:1rem;margin:1.4rem 0 .3rem}"
     "p{margin:.5rem 0}"
     ".soft,figcaption{color:var(--soft);font-size:.875rem}"
+    ".lines{white-space:pre-line}"
     ".answer{border-left:.3rem solid var(--soft);background:var(--wash);padding:.7rem 1rem;"
     "margin:1rem 0}"
     ".answer p{font-size:1.1rem;line-height:1.45;margin:.2rem 0}"
@@ -86,8 +89,10 @@ static const char style[] =
     "@media print{"
     "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}"
     "body{max-width:none;font-size:10pt;padding:0}"
-    ".scroll{overflow:visible}table{font-size:7.5pt}th,td{padding:.2rem .3rem;white-space:normal}"
-    "pre{white-space:pre-wrap;overflow-wrap:anywhere}h2,h3{break-after:avoid}tr{break-inside:avoid}}";
+    "figure svg{max-width:14cm}.scroll{overflow:visible}table{font-size:7.5pt}th,td{padding:.2rem "
+    ".3rem;white-space:normal}"
+    "pre{white-space:pre-wrap;overflow-wrap:anywhere}h2,h3{break-after:avoid}tr{break-inside:avoid}"
+    "}";
 
 void iso_page_open(iso_str *out, const char *title) {
     iso_str_append(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
@@ -154,8 +159,8 @@ void iso_page_table_open(iso_str *out, const char *id, const char *caption,
                     "aria-labelledby=\"%s-c\">\n<table aria-labelledby=\"%s-c\">\n<thead><tr>",
                     id, id);
     for (int64_t i = 0; i < n_headers; i++) {
-        iso_str_append(out, i < n_words ? "<th scope=\"col\" class=\"words\">"
-                                        : "<th scope=\"col\">");
+        iso_str_append(out,
+                       i < n_words ? "<th scope=\"col\" class=\"words\">" : "<th scope=\"col\">");
         iso_markup_text(out, headers[i]);
         iso_str_append(out, "</th>");
     }

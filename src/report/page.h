@@ -40,8 +40,8 @@ void iso_page_table_close(iso_str *out);
 void iso_page_table_group(iso_str *out, const char *text, int64_t n_columns);
 void iso_page_row_open(iso_str *out, const char *heading, const char *detail);
 void iso_page_row_close(iso_str *out);
-void iso_page_cell(iso_str *out, const char *text);        /* a number: right-aligned */
-void iso_page_cell_words(iso_str *out, const char *text);  /* words: left-aligned */
+void iso_page_cell(iso_str *out, const char *text);       /* a number: right-aligned */
+void iso_page_cell_words(iso_str *out, const char *text); /* words: left-aligned */
 
 /* A block of preformatted text that folds away, or stands open. */
 void iso_page_listing(iso_str *out, const char *summary, const char *text);

@@ -1,7 +1,7 @@
 /* report.h - one self-contained HTML page about any set of runs.
  *
- * Reads run folders only, writes one file; the same runs give the same bytes. Everything on the page
- * is inline: no script, no font, no image is fetched from anywhere.
+ * Reads run folders only, writes one file; the same runs give the same bytes. Everything on the
+ * page is inline: no script, no font, no image is fetched from anywhere.
  */
 #ifndef ISO_REPORT_H
 #define ISO_REPORT_H
@@ -10,19 +10,10 @@
 
 #include <stdint.h>
 
-/* How compressible a domain's text is without any model: what its scores are to be read against. */
-typedef struct iso_report_scale {
-    const char *domain;
-    double order0_bits_per_byte; /* entropy of its bytes; NaN if unknown */
-    double gzip_bits_per_byte;   /* gzip -9; NaN if unknown */
-} iso_report_scale;
-
 typedef struct iso_report_options {
     const char *title;   /* NULL: a general one */
     const char *command; /* the one command that made all of this, if there was one; else NULL */
     const char *machine; /* the machine in words, where the runs do not say; NULL */
-    const iso_report_scale *scales;
-    int64_t n_scales; /* 0: taken from the prepared folder that the runs name, if it is there */
 } iso_report_options;
 
 /* Writes the page to `path`, durably and atomically. `options` may be NULL. ISO_ERR_USAGE or

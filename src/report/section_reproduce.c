@@ -39,8 +39,10 @@ static void append_commands(iso_str *out, const iso_side *side) {
         char *folder = iso_strf("runs/%s", side->runs[i]->run.name);
         append_shell_word(&text, folder);
         free(folder);
-        if (i > 0)
+        if (side->runs[i]->seed != side->runs[0]->seed)
             iso_str_appendf(&text, " --train.seed=%lld", (long long)side->runs[i]->seed);
+        if (side->runs[i]->data_seed != side->runs[0]->data_seed)
+            iso_str_appendf(&text, " --data.seed=%lld", (long long)side->runs[i]->data_seed);
         iso_str_append(&text, "\n");
     }
     iso_page_code(out, text.data);
@@ -110,8 +112,9 @@ void iso_section_reproduce(iso_str *out, const iso_page_data *data) {
         iso_page_text(out, NULL, "Everything at once:");
         iso_page_code(out, data->options->command);
     }
-    iso_page_text(out, NULL, "Or run by run. Save each config under the name it has below; the same "
-                             "version, profile and data give the same losses, bit for bit.");
+    iso_page_text(out, NULL,
+                  "Or run by run. Save each config under the name it has below; the same "
+                  "version, profile and data give the same losses, bit for bit.");
     for (int64_t i = 0; i < data->sides->n; i++) {
         append_commands(out, &data->sides->sides[i]);
         append_config(out, &data->sides->sides[i]);

@@ -36,10 +36,11 @@ typedef struct strip {
 
 static void draw_strip(iso_str *out, const void *ctx, const char *id, double width, double height) {
     const strip *drawing = ctx;
-    iso_svg_open(out, id, drawing->title,
-                 "One row per MoE layer, one cell per expert, from the fullest to the emptiest; the "
-                 "table below has the figures.",
-                 width, height);
+    iso_svg_open(
+        out, id, drawing->title,
+        "One row per MoE layer, one cell per expert, from the fullest to the emptiest; the "
+        "table below has the figures.",
+        width, height);
     for (int64_t i = 0; i < drawing->row->n_layers; i++) {
         const iso_router_layer *layer = &drawing->row->layers[i];
         if (layer->n_experts < 1) continue;
@@ -65,10 +66,19 @@ static void draw_strip(iso_str *out, const void *ctx, const char *id, double wid
 static void append_heat_legend(iso_str *out) {
     static const struct {
         const char *class, *text;
-    } keys[] = {{"h6", "\xe2\x89\xa5 4\xc3\x97 its fair share"}, {"h5", "2\xe2\x80\x93""4\xc3\x97"},
-                {"h4", "1.25\xe2\x80\x93""2\xc3\x97"},           {"h3", "0.8\xe2\x80\x93""1.25\xc3\x97"},
-                {"h2", "0.5\xe2\x80\x93""0.8\xc3\x97"},          {"h1", "0.25\xe2\x80\x93""0.5\xc3\x97"},
-                {"h0", "< 0.25\xc3\x97"},                        {"hx", "no token: dead"}};
+    } keys[] = {{"h6", "\xe2\x89\xa5 4\xc3\x97 its fair share"},
+                {"h5", "2\xe2\x80\x93"
+                       "4\xc3\x97"},
+                {"h4", "1.25\xe2\x80\x93"
+                       "2\xc3\x97"},
+                {"h3", "0.8\xe2\x80\x93"
+                       "1.25\xc3\x97"},
+                {"h2", "0.5\xe2\x80\x93"
+                       "0.8\xc3\x97"},
+                {"h1", "0.25\xe2\x80\x93"
+                       "0.5\xc3\x97"},
+                {"h0", "< 0.25\xc3\x97"},
+                {"hx", "no token: dead"}};
     iso_str_append(out, "<ul class=\"legend\">");
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         iso_str_appendf(out,
@@ -113,8 +123,8 @@ static const iso_router_row *last_router(const iso_side *side) {
 }
 
 static void append_table(iso_str *out, const iso_page_data *data) {
-    static const char *const headers[] = {"Layer", "Experts", "Entropy", "Fullest", "Emptiest",
-                                          "Dead"};
+    static const char *const headers[] = {"Layer",   "Experts",  "Entropy",
+                                          "Fullest", "Emptiest", "Dead"};
     iso_page_table_open(out, "layers",
                         "Per layer, at the last evaluation: entropy of the load (1 = uniform), the "
                         "fullest and the emptiest expert over the fair share, experts without a "
@@ -154,8 +164,9 @@ void iso_section_router(iso_str *out, const iso_page_data *data) {
     if (any)
         append_table(out, data);
     else
-        iso_page_text(out, NULL, "There is no router to look at: no finished MoE run has router "
-                                 "rows.");
+        iso_page_text(out, NULL,
+                      "There is no router to look at: no finished MoE run has router "
+                      "rows.");
     iso_figure_imbalance(out, data);
     iso_page_section_close(out);
 }

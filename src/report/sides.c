@@ -64,12 +64,13 @@ double iso_side_domain_mean(const iso_side *side, const char *domain, const char
 /* --- grouping --- */
 
 /* What tells one configuration from another: the sections of the config without what names a seed
- * or cannot change a result. (The batch's cut into micro-batches and the number of threads do not;
- * how often a run is evaluated or saved does not.) Caller frees. */
+ * or cannot change a result (the batch's cut into micro-batches, the number of threads, how often a
+ * run is evaluated or saved), and the subset really trained on. Caller frees. */
 static char *configuration_key(const iso_side_run *run) {
     static const struct {
         const char *section, *key;
     } irrelevant[] = {{"data", "dir"},
+                      {"data", "seed"},
                       {"train", "seed"},
                       {"train", "threads"},
                       {"train", "micro_batch_size"},
@@ -86,6 +87,8 @@ static char *configuration_key(const iso_side_run *run) {
                 json_object_del(section, irrelevant[j].key);
         if (section) json_object_set_new(key, sections[i], section);
     }
+    json_t *subset = (json_t *)iso_side_run_value(run, "subset_hash");
+    if (subset) json_object_set(key, "subset_hash", subset);
     char *text = json_dumps(key, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(key);
     return text;
@@ -95,6 +98,7 @@ static void read_run(iso_side_run *run) {
     const char *state = iso_side_run_text(run, "state");
     run->state = state ? state : "";
     run->seed = iso_side_run_whole(run, "seed");
+    run->data_seed = iso_side_run_whole(run, "data.seed");
     run->bpb = iso_side_run_number(run, "bpb");
     run->bpc = iso_side_run_number(run, "bpc");
     run->in_distribution_bpb = iso_side_run_number(run, "in_distribution.bpb");
@@ -103,8 +107,9 @@ static void read_run(iso_side_run *run) {
         int64_t steps = iso_side_run_whole(run, "steps");
         int64_t planned = iso_side_run_whole(run, "planned_steps");
         if (steps >= 0 && planned > 0)
-            run->excluded = iso_strf("%s at step %lld of %lld", *run->state ? run->state : "no state",
-                                     (long long)steps, (long long)planned);
+            run->excluded =
+                iso_strf("%s at step %lld of %lld", *run->state ? run->state : "no state",
+                         (long long)steps, (long long)planned);
         else
             run->excluded = iso_strf("%s, not finished", *run->state ? run->state : "no state");
     } else if (!isfinite(run->bpc)) {
@@ -151,7 +156,8 @@ static bool is_moe(const iso_side_run *run) {
 static int compare_seed(const void *a, const void *b) {
     const iso_side_run *left = *(const iso_side_run *const *)a;
     const iso_side_run *right = *(const iso_side_run *const *)b;
-    return left->seed < right->seed ? -1 : left->seed > right->seed;
+    if (left->seed != right->seed) return left->seed < right->seed ? -1 : 1;
+    return left->data_seed < right->data_seed ? -1 : left->data_seed > right->data_seed;
 }
 
 static int compare_sides(const void *a, const void *b) {
@@ -191,8 +197,8 @@ static void add_to_sides(iso_sides *sides, iso_side_run *run, char **keys) {
     if (at < sides->n) {
         free(key);
         for (int64_t i = 0; i < side->n_runs; i++)
-            if (side->runs[i]->seed == run->seed) {
-                run->excluded = iso_strf("same configuration and seed as %s: a repetition says "
+            if (side->runs[i]->seed == run->seed && side->runs[i]->data_seed == run->data_seed) {
+                run->excluded = iso_strf("same configuration and seeds as %s: a repetition says "
                                          "nothing new about noise",
                                          side->runs[i]->run.dir);
                 return;
@@ -225,7 +231,8 @@ static void finish_side(iso_side *side) {
     side->mean_in_distribution_bpb = in_distribution / (double)side->n_runs;
 }
 
-/* Two sides of one name (a learning-rate sweep in folders called alike) become "name", "name #2". */
+/* Two sides of one name (a learning-rate sweep in folders called alike) become "name", "name #2".
+ */
 static void make_labels_unique(iso_sides *sides) {
     for (int64_t i = 1; i < sides->n; i++) {
         char *base = iso_strf("%s", sides->sides[i].label);
@@ -254,8 +261,7 @@ static void collect_domains(iso_sides *sides) {
     for (int pass = 0; pass < 2; pass++) /* the named ones first, then the hold-out */
         for (int64_t i = 0; i < sides->n; i++)
             for (int64_t j = 0; j < sides->sides[i].n_runs; j++) {
-                json_t *domains =
-                    (json_t *)iso_side_run_value(sides->sides[i].runs[j], "domains");
+                json_t *domains = (json_t *)iso_side_run_value(sides->sides[i].runs[j], "domains");
                 const char *name;
                 json_t *scores;
                 json_object_foreach(domains, name, scores) if (iso_domain_is_holdout(name) ==
@@ -263,38 +269,59 @@ static void collect_domains(iso_sides *sides) {
             }
 }
 
-iso_status iso_sides_open(iso_sides *out, const char *const *run_dirs, int64_t n_run_dirs) {
-    memset(out, 0, sizeof *out);
-    if (n_run_dirs < 1)
-        return iso_fail(ISO_ERR_USAGE, "report: no run given; name at least one run folder");
-    iso_side_run *runs = calloc((size_t)n_run_dirs, sizeof(*runs));
-    iso_side *list = calloc((size_t)n_run_dirs, sizeof(*list));
-    char **keys = calloc((size_t)n_run_dirs, sizeof(*keys));
-    ISO_ASSERT(runs && list && keys);
-    *out = (iso_sides){.runs = runs, .sides = list};
-    for (; out->n_runs < n_run_dirs; out->n_runs++) {
-        iso_status status = iso_run_open(&runs[out->n_runs].run, run_dirs[out->n_runs]);
-        if (status != ISO_OK) {
-            free(keys);
-            iso_sides_close(out);
-            return status;
-        }
-        read_run(&runs[out->n_runs]);
-    }
-    for (int64_t i = 0; i < out->n_runs; i++)
-        if (!runs[i].excluded) add_to_sides(out, &runs[i], keys);
-    for (int64_t i = 0; i < out->n; i++) {
-        finish_side(&out->sides[i]);
+static iso_status audit_sides(iso_sides *sides) {
+    sides->audited = calloc((size_t)sides->n_runs, sizeof(*sides->audited));
+    ISO_ASSERT(sides->audited);
+    int64_t n = 0;
+    for (int64_t i = 0; i < sides->n; i++)
+        for (int64_t j = 0; j < sides->sides[i].n_runs; j++)
+            sides->audited[n++] = sides->sides[i].runs[j]->run;
+    if (n < 2) return ISO_OK;
+    iso_audit_options options = iso_audit_options_default();
+    return iso_audit_create(&sides->audit, sides->audited, n, &options);
+}
+
+static void group(iso_sides *sides) {
+    char **keys = calloc((size_t)sides->n_runs, sizeof(*keys));
+    ISO_ASSERT(keys);
+    for (int64_t i = 0; i < sides->n_runs; i++)
+        if (!sides->runs[i].excluded) add_to_sides(sides, &sides->runs[i], keys);
+    for (int64_t i = 0; i < sides->n; i++) {
+        finish_side(&sides->sides[i]);
         free(keys[i]);
     }
     free(keys);
-    qsort(out->sides, (size_t)out->n, sizeof(*out->sides), compare_sides);
-    make_labels_unique(out);
-    collect_domains(out);
-    return ISO_OK;
+    qsort(sides->sides, (size_t)sides->n, sizeof(*sides->sides), compare_sides);
+    make_labels_unique(sides);
+    collect_domains(sides);
+}
+
+iso_status iso_sides_open(iso_sides *out, const char *const *run_dirs, int64_t n_run_dirs) {
+    *out = (iso_sides){0};
+    if (n_run_dirs < 1)
+        return iso_fail(ISO_ERR_USAGE, "report: no run given; name at least one run folder");
+    out->runs = calloc((size_t)n_run_dirs, sizeof(*out->runs));
+    out->sides = calloc((size_t)n_run_dirs, sizeof(*out->sides));
+    ISO_ASSERT(out->runs && out->sides);
+    iso_status status = ISO_OK;
+    while (status == ISO_OK && out->n_runs < n_run_dirs) {
+        iso_side_run *run = &out->runs[out->n_runs];
+        status = iso_run_open(&run->run, run_dirs[out->n_runs]);
+        if (status != ISO_OK) break;
+        read_run(run);
+        out->n_runs++;
+    }
+    if (status == ISO_OK) {
+        group(out);
+        status = audit_sides(out);
+    }
+    if (status != ISO_OK) iso_sides_close(out);
+    return status;
 }
 
 void iso_sides_close(iso_sides *sides) {
+    iso_audit_free(sides->audit);
+    free(sides->audited);
     for (int64_t i = 0; i < sides->n; i++) {
         free(sides->sides[i].label);
         free(sides->sides[i].shape);
@@ -308,5 +335,5 @@ void iso_sides_close(iso_sides *sides) {
     free(sides->sides);
     free(sides->runs);
     free(sides->domains);
-    memset(sides, 0, sizeof *sides);
+    *sides = (iso_sides){0};
 }

@@ -32,8 +32,8 @@ static double beta_fraction(double a, double b, double x) {
     return fraction;
 }
 
-/* ln B(a, b). For large a with b = 1/2 the difference of two lgamma values loses digits (1e-9 at a =
- * 1e7), so the ratio Gamma(a + 1/2)/Gamma(a) is expanded there instead. */
+/* ln B(a, b). For large a with b = 1/2 the difference of two lgamma values loses digits (1e-9 at a
+ * = 1e7), so the ratio Gamma(a + 1/2)/Gamma(a) is expanded there instead. */
 static double log_beta_half(double a) {
     const double log_gamma_half = 0.57236494292470008707; /* ln sqrt(pi) */
     if (a < 1e3) return lgamma(a) + log_gamma_half - lgamma(a + 0.5);

@@ -38,7 +38,8 @@ static double nice_step(double length, int wanted) {
     double rough = length / (wanted > 1 ? wanted : 1);
     double power = pow(10.0, floor(log10(rough)));
     double ratio = rough / power;
-    return power * (ratio <= 1.0 ? 1.0 : ratio <= 2.0 ? 2.0 : ratio <= 5.0 ? 5.0 : 10.0);
+    /* The nearest of the nice steps, by their ratio. */
+    return power * (ratio < 1.42 ? 1.0 : ratio < 3.17 ? 2.0 : ratio < 7.08 ? 5.0 : 10.0);
 }
 
 static int linear_ticks(double min, double max, int wanted, double ticks[ISO_TICKS_MAX],
@@ -144,8 +145,8 @@ void iso_svg_close(iso_str *out) {
 
 void iso_svg_text(iso_str *out, const char *class, double x, double y, const char *anchor,
                   const char *text) {
-    iso_str_appendf(out, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", class, x, y,
-                    anchor);
+    iso_str_appendf(out, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", class, x,
+                    y, anchor);
     iso_markup_text(out, text);
     iso_str_append(out, "</text>\n");
 }
@@ -219,7 +220,8 @@ void iso_plot_open(iso_plot *plot, iso_str *out, const char *id, const char *tit
                     id, plot->left, plot->top, plot->right - plot->left, plot->bottom - plot->top);
     draw_y_axis(plot, ticks, n, step);
     draw_x_axis(plot);
-    iso_str_appendf(out, "<path class=\"axis\" d=\"M%.1f %.1fH%.1f\"/>\n<g clip-path=\"url(#%s-c)\">\n",
+    iso_str_appendf(out,
+                    "<path class=\"axis\" d=\"M%.1f %.1fH%.1f\"/>\n<g clip-path=\"url(#%s-c)\">\n",
                     plot->left, plot->bottom, plot->right, id);
 }
 
@@ -291,8 +293,8 @@ void iso_plot_dot(iso_plot *plot, const char *class, double x, double y, double 
                   const char *tooltip) {
     double px = iso_plot_x(plot, x), py = iso_plot_y(plot, y);
     if (!is_drawable(px, py)) return;
-    iso_str_appendf(plot->out, "<circle class=\"dot %s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\">", class,
-                    px, py, r);
+    iso_str_appendf(plot->out, "<circle class=\"dot %s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\">",
+                    class, px, py, r);
     if (tooltip) {
         iso_str_append(plot->out, "<title>");
         iso_markup_text(plot->out, tooltip);
@@ -304,9 +306,9 @@ void iso_plot_dot(iso_plot *plot, const char *class, double x, double y, double 
 void iso_plot_whisker(iso_plot *plot, const char *class, double x, double low, double high) {
     double px = iso_plot_x(plot, x), from = iso_plot_y(plot, low), to = iso_plot_y(plot, high);
     if (!is_drawable(px, from) || !is_drawable(px, to)) return;
-    iso_str_appendf(plot->out,
-                    "<path class=\"line whisker %s\" d=\"M%.1f %.1fV%.1fm-5 0h10M%.1f %.1fh10\"/>\n",
-                    class, px, from, to, px - 5.0, from);
+    iso_str_appendf(
+        plot->out, "<path class=\"line whisker %s\" d=\"M%.1f %.1fV%.1fm-5 0h10M%.1f %.1fh10\"/>\n",
+        class, px, from, to, px - 5.0, from);
 }
 
 void iso_plot_text(iso_plot *plot, const char *class, double x, double y, double dx, double dy,

@@ -1,7 +1,7 @@
 /* svg.h - plots as inline SVG: axes with sensible ticks, lines, bands, points, heat strips.
  *
- * Owns: geometry, ticks, the marks. Does not own: colours and line styles (classes, which the page's
- * CSS defines, so that light, dark and print each have theirs), what is plotted (figures.h).
+ * Owns: geometry, ticks, the marks. Does not own: colours and line styles (classes, which the
+ * page's CSS defines, so that light, dark and print each have theirs), what is plotted (figures.h).
  *
  * A plot is opened with its axes, drawn on in data units, and closed:
  *     iso_plot plot;
@@ -37,8 +37,8 @@ typedef struct iso_axis {
  * degenerate or unknown range is widened to something drawable. */
 iso_axis iso_axis_over(double low, double high, double margin, bool is_log);
 
-/* Tick positions, ascending, within the axis, about `wanted` of them: multiples of 1, 2 or 5 times a
- * power of ten; on a logarithmic axis decades, or 1-2-5, or finer where it is short. Returns how
+/* Tick positions, ascending, within the axis, about `wanted` of them: multiples of 1, 2 or 5 times
+ * a power of ten; on a logarithmic axis decades, or 1-2-5, or finer where it is short. Returns how
  * many, at most ISO_TICKS_MAX. *step is their distance on a linear scale (what the labels must
  * resolve), 0 where they are logarithmic. */
 #define ISO_TICKS_MAX 24
@@ -48,12 +48,12 @@ typedef struct iso_plot {
     iso_str *out;
     const char *id;
     iso_axis x, y;
-    double width, height;             /* of the drawing, in its own units = CSS pixels */
-    double left, right, top, bottom;  /* of the plot's area */
+    double width, height;            /* of the drawing, in its own units = CSS pixels */
+    double left, right, top, bottom; /* of the plot's area */
 } iso_plot;
 
-/* `id` is unique in the page, of letters, digits and dashes; title and description are escaped here.
- * Draws grid, ticks and labels. */
+/* `id` is unique in the page, of letters, digits and dashes; title and description are escaped
+ * here. Draws grid, ticks and labels. */
 void iso_plot_open(iso_plot *plot, iso_str *out, const char *id, const char *title,
                    const char *description, double width, double height, iso_axis x, iso_axis y);
 void iso_plot_close(iso_plot *plot);
@@ -77,8 +77,8 @@ void iso_plot_whisker(iso_plot *plot, const char *class, double x, double low, d
 void iso_plot_text(iso_plot *plot, const char *class, double x, double y, double dx, double dy,
                    const char *anchor, const char *text);
 
-/* A strip of n equal cells, `classes[i]` each, in one row at (x, y) of width x height drawing units;
- * no axes. For use between iso_svg_open and iso_svg_close. */
+/* A strip of n equal cells, `classes[i]` each, in one row at (x, y) of width x height drawing
+ * units; no axes. For use between iso_svg_open and iso_svg_close. */
 void iso_svg_open(iso_str *out, const char *id, const char *title, const char *description,
                   double width, double height);
 void iso_svg_close(iso_str *out);

@@ -1,9 +1,13 @@
 #include "make_runs.h"
 
+#include "arch/count.h"
+#include "arch/steplaw.h"
 #include "base/fileio.h"
 #include "base/json.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "train/config.h"
+#include "train/ledger.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,10 +16,9 @@
 #define WINDOWS_PER_DOCUMENT 4
 #define WINDOW_BYTES         256
 #define BATCH_TOKENS         8192
-#define PARAMS               451584
-#define DENSE_FLOPS          3.4e6
-#define N_LAYERS             4
-#define SEPARATE_SEED        1000003
+#define UNIQUE_TOKENS        (200 * BATCH_TOKENS)
+#define N_LAYERS             3
+#define SEED_STRIDE          1000003
 
 static const char *const default_domains[MAKE_DOMAINS_MAX] = {"general", "code", "holdout"};
 
@@ -55,8 +58,8 @@ static json_t *make_evaluation(const made_run *spec) {
         json_t *bytes = json_array(), *chars = json_array();
         for (int64_t i = 0; i < count_windows(spec); i++) {
             json_array_append_new(document, json_integer(i / WINDOWS_PER_DOCUMENT));
-            json_array_append_new(
-                nats, json_real(window_bits(spec, domains_of(spec)[d], i) * log(2.0)));
+            json_array_append_new(nats,
+                                  json_real(window_bits(spec, domains_of(spec)[d], i) * log(2.0)));
             json_array_append_new(bytes, json_integer(WINDOW_BYTES));
             json_array_append_new(chars, json_integer(window_chars(i)));
         }
@@ -66,7 +69,8 @@ static json_t *make_evaluation(const made_run *spec) {
     }
     return json_pack("{s:i,s:i,s:s,s:o}", "format", 1, "step",
                      (int)(spec->n_steps ? spec->n_steps : 400), "sample_hash",
-                     spec->sample_hash ? spec->sample_hash : "5a5a5a5a5a5a5a5a", "domains", domains);
+                     spec->sample_hash ? spec->sample_hash : "5a5a5a5a5a5a5a5a", "domains",
+                     domains);
 }
 
 /* {loss, bpb, bpc, tokens, bytes, chars} of a domain. */
@@ -82,9 +86,13 @@ static json_t *domain_score(const made_run *spec, const char *domain) {
                      (json_int_t)bytes, "chars", (json_int_t)chars);
 }
 
+static int64_t n_experts(const made_run *spec) {
+    return 50 - spec->n_used + spec->n_extra;
+}
+
 static double router_load(const made_run *spec, int64_t layer, int64_t expert) {
     /* In the first MoE layer of a large model one expert dies, in the last one draws the crowd. */
-    if (spec->n_experts > 20 && layer == 1 && expert == 5) return 0.0;
+    if (n_experts(spec) > 20 && layer == 1 && expert == 5) return 0.0;
     double lean = layer == N_LAYERS - 1 && expert == 0 ? 1.6 : 0.0;
     return exp(lean + 0.35 * iso_rng_normal((uint64_t)spec->seed, ISO_RNG_TEST, (uint64_t)layer,
                                             (uint64_t)expert));
@@ -96,12 +104,12 @@ static json_t *make_router(const made_run *spec, bool with_dead) {
         double sum = 0.0, entropy = 0.0;
         int64_t dead = 0;
         json_t *load = json_array();
-        for (int64_t e = 0; e < spec->n_experts; e++) sum += router_load(spec, layer, e);
-        for (int64_t e = 0; e < spec->n_experts; e++) {
+        for (int64_t e = 0; e < n_experts(spec); e++) sum += router_load(spec, layer, e);
+        for (int64_t e = 0; e < n_experts(spec); e++) {
             double share = router_load(spec, layer, e) / sum;
             json_array_append_new(load, json_real(share));
             if (share > 0.0)
-                entropy -= share * log(share) / log((double)spec->n_experts);
+                entropy -= share * log(share) / log((double)n_experts(spec));
             else
                 dead++;
         }
@@ -113,93 +121,117 @@ static json_t *make_router(const made_run *spec, bool with_dead) {
     return layers;
 }
 
-static double flops_per_token(const made_run *spec) {
-    double factor = spec->params_factor > 0.0 ? spec->params_factor : 1.0;
-    return round(DENSE_FLOPS * factor * (spec->is_moe ? 0.12 + 0.88 * spec->rate : 1.0));
-}
-
-static json_t *make_conventions(const made_run *spec, int64_t params, double tokens) {
-    static const struct {
-        const char *name;
-        double params, flops;
-    } rows[] = {{"paper", 1.0, 1.0}, {"full", 1.008, 1.013}, {"causal", 1.0, 0.93},
-                {"with-head", 1.0, 1.11}};
-    json_t *out = json_object();
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        double flops = round(flops_per_token(spec) * rows[i].flops);
-        json_object_set_new(
-            out, rows[i].name,
-            json_pack("{s:I,s:I,s:f,s:I,s:f}", "params_nonvocab",
-                      (json_int_t)((double)params * rows[i].params), "params_active",
-                      (json_int_t)((double)params * rows[i].params * spec->rate), "activation_rate",
-                      spec->rate, "train_flops_per_token", (json_int_t)flops, "train_flops",
-                      flops * tokens));
+/* The shapes have the same N: a layer's FFN is 982 wide on average, 146 + 2 x 1400 in the MoE. */
+static iso_config make_config(const made_run *spec) {
+    iso_config config = iso_config_default();
+    iso_shape *model = &config.model;
+    model->vocab_size = 258;
+    model->hidden_size = 48;
+    model->num_hidden_layers = N_LAYERS;
+    model->num_attention_heads = 3;
+    model->max_position_embeddings = 128;
+    if (spec->n_used > 0) {
+        model->layer_layout = ISO_LAYOUT_1DENSE;
+        model->intermediate_size = 146;
+        model->num_experts = n_experts(spec);
+        model->num_experts_per_tok = spec->n_used;
+        model->moe_intermediate_size = 28;
+        model->shared_expert_intermediate_size = 28 * spec->n_used;
+    } else {
+        model->layer_layout = ISO_LAYOUT_DENSE;
+        model->intermediate_size = (146 + 2 * 1400) / 3;
     }
-    return out;
+    strcpy(config.data.dir, "data/demo");
+    config.data.unique_tokens = UNIQUE_TOKENS;
+    config.train.batch_size = BATCH_TOKENS / 128;
+    config.train.lr = spec->lr > 0.0 ? spec->lr : 0.002;
+    config.train.seed = spec->seed;
+    config.train.steps = spec->n_steps ? spec->n_steps : 400;
+    if (spec->n_used > 0) { /* equal compute: fewer FLOPs a token, more tokens */
+        made_run like = {.name = "dense"};
+        iso_config dense = make_config(&like);
+        iso_counts a, b;
+        ISO_ASSERT(iso_count(&a, &dense.model, ISO_CONVENTION_PAPER) == ISO_OK);
+        ISO_ASSERT(iso_count(&b, model, ISO_CONVENTION_PAPER) == ISO_OK);
+        config.train.steps = llround((double)config.train.steps * (double)a.train_flops_per_token /
+                                     (double)b.train_flops_per_token);
+    }
+    ISO_ASSERT(iso_config_resolve(&config, NULL) == ISO_OK);
+    return config;
 }
 
-static json_t *make_config_sections(json_t *summary, const made_run *spec, int64_t n_steps) {
-    double lr = spec->lr > 0.0 ? spec->lr : 0.002;
+static void add_counts(json_t *out, const iso_config *config, int64_t tokens) {
+    json_t *conventions = json_object(), *flops = json_object();
+    __int128 sum = 0;
+    for (int c = 0; c < ISO_N_CONVENTIONS; c++) {
+        iso_counts counts;
+        ISO_ASSERT(iso_count(&counts, &config->model, (iso_convention)c) == ISO_OK);
+        json_t *row =
+            json_pack("{s:I,s:I,s:f,s:I,s:f}", "params_nonvocab",
+                      (json_int_t)counts.params_nonvocab, "params_active",
+                      (json_int_t)counts.params_active, "activation_rate", counts.activation_rate,
+                      "train_flops_per_token", (json_int_t)counts.train_flops_per_token,
+                      "train_flops", iso_train_flops(counts.train_flops_per_token, tokens));
+        if (c == ISO_CONVENTION_PAPER) {
+            json_object_update(out, row);
+            json_object_set_new(out, "params_total", json_integer(counts.params_total));
+        }
+        json_object_set_new(conventions, iso_convention_name((iso_convention)c), row);
+    }
+    for (int i = 0; i < ISO_N_COMPONENTS; i++) {
+        int64_t forward = 0;
+        for (int c = ISO_N_CONVENTIONS - 1; c >= 0; c--) {
+            iso_counts counts;
+            ISO_ASSERT(iso_count(&counts, &config->model, (iso_convention)c) == ISO_OK);
+            if (counts.components[i].forward_flops > 0)
+                forward = counts.components[i].forward_flops;
+        }
+        __int128 counted = (__int128)3 * forward * tokens;
+        sum += counted;
+        json_object_set_new(flops, iso_component_name((iso_component)i),
+                            iso_json_from_i128(counted));
+    }
+    json_object_set_new(out, "conventions", conventions);
     json_object_set_new(
-        summary, "model",
-        json_pack("{s:i,s:i,s:i,s:i,s:I,s:i,s:s,s:I,s:I,s:i,s:i}", "vocab_size", 258, "hidden_size",
-                  96, "num_hidden_layers", N_LAYERS, "num_attention_heads", 3, "intermediate_size",
-                  (json_int_t)(spec->is_moe ? 264 : 264), "max_position_embeddings", 128,
-                  "layer_layout", spec->is_moe ? "1dense" : "dense", "num_experts",
-                  (json_int_t)spec->n_experts, "num_experts_per_tok", (json_int_t)spec->n_used,
-                  "moe_intermediate_size", spec->is_moe ? 24 : 0,
-                  "shared_expert_intermediate_size", spec->is_moe ? (int)(24 * spec->n_used) : 0));
-    json_object_set_new(summary, "data",
-                        json_pack("{s:s,s:i,s:i}", "dir", "data/demo", "unique_tokens", 4500000,
-                                  "seed", 1));
-    json_object_set_new(summary, "train",
-                        json_pack("{s:I,s:f,s:I,s:i}", "steps", (json_int_t)n_steps, "lr", lr,
-                                  "seed", (json_int_t)spec->seed, "threads", 2));
-    return summary;
+        out, "counted",
+        json_pack("{s:o,s:o}", "model_flops", flops, "executed_flops", iso_json_from_i128(sum)));
 }
 
-static json_t *make_summary(const made_run *spec, int64_t n_steps, int64_t n_planned) {
-    double lr = spec->lr > 0.0 ? spec->lr : 0.002;
-    double factor = spec->params_factor > 0.0 ? spec->params_factor : 1.0;
-    int64_t params = (int64_t)(PARAMS * factor);
-    double tokens = (double)n_steps * BATCH_TOKENS, flops = flops_per_token(spec);
-    json_t *out = json_pack("{s:i,s:s,s:s,s:s}", "format", 1, "name", spec->name, "state",
-                            spec->state ? spec->state : "finished", "version", "0.1.0");
-    json_object_set_new(out, "numeric_profile",
-                        json_pack("{s:s,s:s,s:s,s:s}", "backend", "cpu", "precision", "fp32", "isa",
-                                  "avx512", "gemm", "oneDNN 2.6.3"));
-    make_config_sections(out, spec, n_planned);
-    json_t *counts = json_pack(
-        "{s:I,s:I,s:I,s:f,s:I,s:f,s:o}", "params_total", (json_int_t)(params + 50000),
-        "params_nonvocab", (json_int_t)params, "params_active", (json_int_t)(params * spec->rate),
-        "activation_rate", spec->rate, "train_flops_per_token", (json_int_t)flops, "train_flops",
-        flops * tokens, "conventions", make_conventions(spec, params, tokens));
-    json_object_update(out, counts);
-    json_decref(counts);
-    json_object_set_new(out, "counted",
-                        json_pack("{s:{s:I,s:I,s:I},s:I}", "model_flops", "attention",
-                                  (json_int_t)(flops * tokens * 0.3), "ffn",
-                                  (json_int_t)(flops * tokens * 0.7), "head",
-                                  (json_int_t)(flops * tokens * 0.11), "executed_flops",
-                                  (json_int_t)(flops * tokens * 1.12)));
+static json_t *make_summary(const made_run *spec, const iso_config *config, int64_t n_steps) {
+    int64_t tokens = n_steps * BATCH_TOKENS,
+            unique = tokens < UNIQUE_TOKENS ? tokens : UNIQUE_TOKENS;
+    json_t *out =
+        json_pack("{s:i,s:s,s:s,s:s,s:{s:s,s:s,s:s,s:s}}", "format", 1, "name", spec->name, "state",
+                  spec->state ? spec->state : "finished", "version", "0.1.0", "numeric_profile",
+                  "backend", "cpu", "precision", "fp32", "isa", "avx512", "gemm", "oneDNN 2.6.3");
+    json_t *sections = iso_config_to_json(config);
+    json_object_update(out, sections);
+    json_decref(sections);
+    add_counts(out, config, tokens);
+    double lr = iso_config_peak_lr(config);
+    double N = json_number_value(json_object_get(out, "params_nonvocab"));
     json_t *work = json_pack(
-        "{s:I,s:i,s:f,s:I,s:I,s:i,s:i,s:f,s:f,s:f,s:i,s:i,s:f,s:I}", "tokens", (json_int_t)tokens,
-        "unique_tokens", 4500000, "epochs", tokens / 4.5e6, "steps", (json_int_t)n_steps,
-        "planned_steps", (json_int_t)n_planned, "replayed_steps", 0, "skipped_steps", 0, "lr", lr,
-        "lr_multiplier", 0.25, "lr_over_steplaw", 0.25, "batch", 64, "batch_tokens", BATCH_TOKENS,
-        "batch_over_steplaw", 2.27, "seed", (json_int_t)spec->seed);
+        "{s:I,s:I,s:f,s:I,s:I,s:i,s:i,s:f,s:f,s:f,s:I,s:I,s:f,s:I,s:I}", "tokens",
+        (json_int_t)tokens, "unique_tokens", (json_int_t)unique, "epochs",
+        (double)tokens / (double)unique, "steps", (json_int_t)n_steps, "planned_steps",
+        (json_int_t)config->train.steps, "replayed_steps", 0, "skipped_steps", 0, "lr", lr,
+        "lr_multiplier", config->train.lr_multiplier, "lr_over_steplaw",
+        lr / iso_steplaw_lr(ISO_STEPLAW_UNROUNDED, N, (double)tokens), "batch",
+        (json_int_t)config->train.batch_size, "batch_tokens", (json_int_t)BATCH_TOKENS,
+        "batch_over_steplaw",
+        BATCH_TOKENS / iso_steplaw_batch_tokens(ISO_STEPLAW_UNROUNDED, (double)tokens), "seed",
+        (json_int_t)spec->seed, "router_aux_group", (json_int_t)config->model.router_aux_group);
     json_object_update(out, work);
     json_decref(work);
-    json_object_set_new(out, "router_aux_group", json_integer(8));
     static const char *const hashes[] = {"data_hash", "subset_hash", "tokenizer_hash",
                                          "validation_hash"};
     for (size_t i = 0; i < sizeof hashes / sizeof *hashes; i++) {
         bool is_subset = strcmp(hashes[i], "subset_hash") == 0;
-        const char *hash = is_subset && spec->subset_hash ? spec->subset_hash
-                                                          : "0123456789abcdef0123456789abcdef";
+        const char *hash =
+            is_subset && spec->subset_hash ? spec->subset_hash : "0123456789abcdef0123456789abcdef";
         json_object_set_new(out, hashes[i], json_string(hash));
     }
-    json_object_set_new(out, "wall_s", json_real(tokens / 90000.0));
+    json_object_set_new(out, "wall_s", json_real((double)tokens / 90000.0));
     json_object_set_new(out, "tokens_per_s", json_real(90000.0));
     json_object_set_new(out, "mfu", json_real(0.41));
     return out;
@@ -226,7 +258,7 @@ static void add_scores(json_t *summary, const made_run *spec) {
     json_object_set_new(summary, "domains", domains);
     json_object_set_new(summary, "bpb", json_real(bpb / n_headline));
     json_object_set_new(summary, "bpc", json_real(bpc / n_headline));
-    if (spec->is_moe) json_object_set_new(summary, "router", make_router(spec, true));
+    if (spec->n_used > 0) json_object_set_new(summary, "router", make_router(spec, true));
 }
 
 static void append_row(iso_str *out, json_t *row) {
@@ -240,15 +272,15 @@ static void append_row(iso_str *out, json_t *row) {
 static void append_step(iso_str *out, const made_run *spec, int64_t step, int64_t n_steps) {
     double progress = (double)step / (double)n_steps;
     double excess = 3.0 * exp(-(double)step / 15.0) + 0.55 * pow(1.0 - 0.97 * progress, 1.4);
-    double noise = 0.03 * iso_rng_normal((uint64_t)spec->seed * SEPARATE_SEED, ISO_RNG_TEST,
+    double noise = 0.03 * iso_rng_normal((uint64_t)spec->seed * SEED_STRIDE, ISO_RNG_TEST,
                                          name_lane(spec->name), (uint64_t)step);
     double loss = (spec->level - 0.5) * log(2.0) + excess + noise;
     json_t *row = json_pack("{s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:f}", "step", (json_int_t)step,
                             "tokens", (json_int_t)(step * BATCH_TOKENS), "epoch",
-                            (json_int_t)(step * BATCH_TOKENS / 4500000), "loss", loss, "grad_norm",
-                            1.2, "lr", 0.002 * (1.0 - 0.9 * progress), "step_ms", 91.0,
+                            (json_int_t)(step * BATCH_TOKENS / UNIQUE_TOKENS), "loss", loss,
+                            "grad_norm", 1.2, "lr", 0.002 * (1.0 - 0.9 * progress), "step_ms", 91.0,
                             "tokens_per_s", 90000.0, "mfu", 0.41);
-    if (spec->is_moe) {
+    if (spec->n_used > 0) {
         json_object_set_new(row, "aux_loss", json_real(1.02));
         json_object_set_new(row, "load_imbalance",
                             json_real(1.3 + 2.0 * exp(-8.0 * progress) + 3.0 * fabs(noise)));
@@ -263,14 +295,14 @@ static void append_eval(iso_str *out, const made_run *spec, int64_t step, int64_
     double progress = (double)step / (double)n_steps;
     for (int d = 0; d < MAKE_DOMAINS_MAX && domains_of(spec)[d]; d++) {
         double bpc = spec->level + 3.5 * exp(-(double)step / 15.0) + 0.8 * pow(1.0 - progress, 1.4);
-        json_object_set_new(val, domains_of(spec)[d],
-                            json_pack("{s:f,s:f,s:f}", "loss", bpc * log(2.0), "bpb", bpc, "bpc",
-                                      bpc));
+        json_object_set_new(
+            val, domains_of(spec)[d],
+            json_pack("{s:f,s:f,s:f}", "loss", bpc * log(2.0), "bpb", bpc, "bpc", bpc));
     }
     json_t *row = json_pack("{s:I,s:o}", "step", (json_int_t)step, "val", val);
     if (step == n_steps) json_object_set_new(row, "final", json_true());
     append_row(out, row);
-    if (spec->is_moe)
+    if (spec->n_used > 0)
         append_row(out, json_pack("{s:I,s:o}", "step", (json_int_t)step, "router",
                                   make_router(spec, false)));
 }
@@ -292,11 +324,9 @@ char *make_run(const char *dir, const made_run *spec) {
     char *folder = iso_strf("%s/%s", dir, spec->name);
     ISO_ASSERT(iso_dir_create(folder) == ISO_OK);
     bool finished = !spec->state || strcmp(spec->state, "finished") == 0;
-    int64_t n_planned = spec->n_steps ? spec->n_steps : 400;
-    if (spec->is_moe) /* equal compute: fewer FLOPs a token, more tokens */
-        n_planned = (int64_t)round((double)n_planned * DENSE_FLOPS / flops_per_token(spec));
-    int64_t n_steps = finished ? n_planned : n_planned / 3;
-    json_t *summary = make_summary(spec, n_steps, n_planned);
+    iso_config config = make_config(spec);
+    int64_t n_planned = config.train.steps, n_steps = finished ? n_planned : n_planned / 3;
+    json_t *summary = make_summary(spec, &config, n_steps);
     if (finished) add_scores(summary, spec);
     save_json(folder, "summary.json", summary);
     if (finished && !spec->without_evaluation)
@@ -309,9 +339,8 @@ char *make_run(const char *dir, const made_run *spec) {
     }
     save_text(folder, "metrics.jsonl", metrics.data ? metrics.data : "");
     iso_str_release(&metrics);
-    char *config = iso_strf("model:\n  hidden_size: 96\n  num_experts: %lld\ntrain:\n  seed: %lld\n",
-                            (long long)spec->n_experts, (long long)spec->seed);
-    save_text(folder, "config.yaml", config);
-    free(config);
+    char *path = iso_strf("%s/config.yaml", folder);
+    ISO_ASSERT(iso_config_save(&config, path) == ISO_OK);
+    free(path);
     return folder;
 }

@@ -15,18 +15,16 @@
 typedef struct made_run {
     const char *name;
     const char *state; /* NULL: finished */
-    bool is_moe;
-    double rate;    /* activation rate; 1 for dense */
-    int64_t n_experts, n_used;
-    double level;   /* bits per character that the run's scores scatter around */
+    int64_t n_used;    /* experts per token: 0 is dense; 2, 3, 5, 8, 11 make 18, 21, 29, 39, 50 % */
+    int64_t n_extra;   /* experts beyond those that make N equal to dense: 1.8 % of N each */
+    double level;      /* bits per character that the run's scores scatter around */
     int64_t seed;
-    double lr;      /* 0: 0.002 */
-    int64_t n_steps; /* 0: 400 */
-    int64_t n_documents; /* per domain; 0: 60 */
+    double lr;                             /* 0: 0.002 */
+    int64_t n_steps;                       /* of the dense run of the same compute; 0: 400 */
+    int64_t n_documents;                   /* per domain; 0: 60 */
     const char *domains[MAKE_DOMAINS_MAX]; /* the first NULL ends; none: general, code, holdout */
     bool without_evaluation, without_metrics;
     const char *sample_hash; /* NULL: one for all */
-    double params_factor;    /* 0: 1 */
     const char *subset_hash; /* NULL: one for all */
 } made_run;
 

@@ -1,8 +1,8 @@
-/* verdict.h - who is better, by how much, and whether that is more than noise.
+/* answer.h - who is better, by how much, and whether that is more than noise.
  *
  * Owns: the statistics of a comparison and the sentence that states its outcome; the page and the
- * terminal print the same sentence. Does not own: whether the sides are equal (the audit's answer
- * comes in as iso_equality), the grouping into sides (sides.h).
+ * terminal print the same sentence. Does not own: whether the sides are equal (runs/audit.h; runs
+ * that are not get no answer), the grouping into sides (sides.h).
  *
  * The headline test is fixed before any run is looked at: dense against the MoE whose activation
  * rate is nearest to 20 %, where the paper has its best (its Figure 1b). Other rates are described
@@ -14,17 +14,16 @@
  *               configuration, pooled over all configurations with two seeds or more, on
  *               nu = sum(n_i - 1) degrees of freedom; SE_t = s sqrt(1/n_1 + 1/n_2);
  *               half-width h_t = t(0.975, nu) SE_t;
- *   evaluation  another sample of text would have given another score. Paired differences of the two
- *               sides, each averaged over its seeds, summed over blocks of text (documents; in a
- *               domain of fewer than 30 documents, runs of 16 windows inside a document); per domain
- *               the ratio estimate bits/characters with its linearised SE_k, over the K headline
- *               domains SE_e = sqrt(sum SE_k^2)/K, Welch-Satterthwaite degrees of freedom nu_e;
- *               half-width h_e = t(0.975, nu_e) SE_e.
- * The gap's half-width is h = sqrt(h_t^2 + h_e^2), and the gap is resolved if and only if
- * |gap| > h. If either part is unknown, so is h, and nothing is resolved.
+ *   evaluation  another sample of text would have given another score. Paired differences of the
+ * two sides, each averaged over its seeds, summed over blocks of text (documents; in a domain of
+ * fewer than 30 documents, runs of 16 windows inside a document); per domain the ratio estimate
+ * bits/characters with its linearised SE_k, over the K headline domains SE_e = sqrt(sum SE_k^2)/K,
+ * Welch-Satterthwaite degrees of freedom nu_e; half-width h_e = t(0.975, nu_e) SE_e. The gap's
+ * half-width is h = sqrt(h_t^2 + h_e^2), and the gap is resolved if and only if |gap| > h. If
+ * either part is unknown, so is h, and nothing is resolved.
  */
-#ifndef ISO_REPORT_VERDICT_H
-#define ISO_REPORT_VERDICT_H
+#ifndef ISO_REPORT_ANSWER_H
+#define ISO_REPORT_ANSWER_H
 
 #include "report/sides.h"
 #include "report/stats.h"
@@ -36,20 +35,6 @@
 #define ISO_PAPER_RATE_BEST 0.20
 #define ISO_PAPER_RATE_LOW  0.15
 #define ISO_PAPER_RATE_HIGH 0.48
-
-typedef enum iso_equality_kind {
-    ISO_EQUALITY_UNKNOWN, /* no audit was made */
-    ISO_EQUALITY_STRICT,
-    ISO_EQUALITY_LOOSE,
-    ISO_EQUALITY_UNIQUE_DATA,
-    ISO_EQUALITY_NONE,
-} iso_equality_kind;
-
-/* The audit's answer in brief. */
-typedef struct iso_equality {
-    iso_equality_kind kind;
-    const char *reason; /* of NONE: what differs, a sentence without full stop; may be NULL */
-} iso_equality;
 
 typedef struct iso_gap {
     double bpc; /* the first side's mean minus the second's: positive = the second is better */
@@ -74,27 +59,28 @@ typedef enum iso_outcome {
     ISO_OUTCOME_DENSE_BETTER,
 } iso_outcome;
 
-typedef struct iso_verdict {
+typedef struct iso_answer {
     iso_outcome outcome;
-    iso_equality equality;
+    const iso_sides *sides; /* borrowed, as all sides below are */
     iso_pooled noise;
-    const iso_side *dense;   /* NULL if there is none: the one with most seeds, then lowest BPC */
-    const iso_side *moe;     /* NULL if there is none: nearest to 20 %, then as dense */
-    const iso_side *best;    /* the MoE with the lowest BPC; may be `moe` */
-    iso_gap gap;             /* dense - moe */
-    iso_gap best_gap;        /* dense - best */
-    iso_gap best_over_moe;   /* moe - best */
-    int64_t n_moe, n_given;  /* MoE sides; runs given */
-} iso_verdict;
+    const iso_side *dense; /* NULL if there is none: the one with most seeds, then lowest BPC */
+    const iso_side *moe;   /* NULL if there is none: nearest to 20 %, then as dense */
+    const iso_side *best;  /* the MoE with the lowest BPC; may be `moe` */
+    iso_gap gap;           /* dense - moe */
+    iso_gap best_gap;      /* dense - best */
+    iso_gap best_over_moe; /* moe - best */
+    int64_t n_moe;         /* MoE sides */
+} iso_answer;
 
-iso_verdict iso_verdict_make(const iso_sides *sides, iso_equality equality);
+/* `sides` must outlive the answer. */
+iso_answer iso_answer_make(const iso_sides *sides);
 
 /* The answer in one sentence (or two), plain UTF-8 text: its size, its uncertainty and where that
  * comes from, or why there is none. Caller frees. */
-char *iso_verdict_sentence(const iso_verdict *verdict);
+char *iso_answer_sentence(const iso_answer *answer);
 /* How that stands to the paper's claim; "" where there is no comparison. Caller frees. */
-char *iso_verdict_against_paper(const iso_verdict *verdict);
+char *iso_answer_against_paper(const iso_answer *answer);
 /* What the other rates say; "" if there is one rate only or no comparison. Caller frees. */
-char *iso_verdict_other_rates(const iso_verdict *verdict);
+char *iso_answer_other_rates(const iso_answer *answer);
 
 #endif

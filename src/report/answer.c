@@ -1,4 +1,4 @@
-#include "report/verdict.h"
+#include "report/answer.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -83,8 +83,7 @@ static bool is_headline(const iso_evaluation *evaluation, int64_t i) {
     return evaluation->n_domains == 1 || !iso_domain_is_holdout(evaluation->domains[i].domain);
 }
 
-static void estimate_evaluation_noise(iso_gap *gap, const iso_side *first,
-                                      const iso_side *second) {
+static void estimate_evaluation_noise(iso_gap *gap, const iso_side *first, const iso_side *second) {
     gap->evaluation_half = gap->evaluation_dof = NAN;
     const iso_evaluation *evaluation = first->runs[0]->run.evaluation;
     if (!evaluation) return;
@@ -102,8 +101,7 @@ static void estimate_evaluation_noise(iso_gap *gap, const iso_side *first,
     if (n_domains == 0) return;
     /* Two sides with the very same scores have no variance and no degrees of freedom to find. */
     gap->evaluation_dof = dof_sum > 0.0 ? variance * variance / dof_sum : INFINITY;
-    gap->evaluation_half =
-        iso_t_95(gap->evaluation_dof) * sqrt(variance) / (double)n_domains;
+    gap->evaluation_half = iso_t_95(gap->evaluation_dof) * sqrt(variance) / (double)n_domains;
 }
 
 /* --- gaps --- */
@@ -117,18 +115,18 @@ iso_pooled iso_sides_seed_noise(const iso_sides *sides) {
 
 iso_gap iso_gap_estimate(const iso_side *first, const iso_side *second, const iso_pooled *noise) {
     iso_gap gap = {.bpc = first->mean_bpc - second->mean_bpc};
-    double se = iso_pooled_sd(noise) *
-                sqrt(1.0 / (double)first->n_runs + 1.0 / (double)second->n_runs);
+    double se =
+        iso_pooled_sd(noise) * sqrt(1.0 / (double)first->n_runs + 1.0 / (double)second->n_runs);
     gap.training_dof = noise->dof > 0.0 ? noise->dof : NAN;
     gap.training_half = iso_t_95(gap.training_dof) * se;
     estimate_evaluation_noise(&gap, first, second);
-    gap.half = sqrt(gap.training_half * gap.training_half +
-                    gap.evaluation_half * gap.evaluation_half);
+    gap.half =
+        sqrt(gap.training_half * gap.training_half + gap.evaluation_half * gap.evaluation_half);
     gap.resolved = fabs(gap.bpc) > gap.half; /* false where half is NaN */
     return gap;
 }
 
-/* --- the verdict --- */
+/* --- the answer --- */
 
 /* More seeds first (the configuration that was meant for the comparison), then the lower BPC; the
  * same rule for dense and MoE, so that neither is picked more kindly. */
@@ -141,40 +139,40 @@ static bool is_preferred(const iso_side *a, const iso_side *b) {
 /* Rates this close count as one rate. */
 #define RATE_SAME 0.01
 
-static void choose_sides(iso_verdict *verdict, const iso_sides *sides) {
+static void choose_sides(iso_answer *answer, const iso_sides *sides) {
     double nearest = INFINITY;
     for (int64_t i = 0; i < sides->n; i++) {
         const iso_side *side = &sides->sides[i];
         if (!side->is_moe) {
-            if (is_preferred(side, verdict->dense)) verdict->dense = side;
+            if (is_preferred(side, answer->dense)) answer->dense = side;
             continue;
         }
-        verdict->n_moe++;
+        answer->n_moe++;
         nearest = fmin(nearest, fabs(side->activation_rate - ISO_PAPER_RATE_BEST));
-        if (!verdict->best || side->mean_bpc < verdict->best->mean_bpc) verdict->best = side;
+        if (!answer->best || side->mean_bpc < answer->best->mean_bpc) answer->best = side;
     }
     for (int64_t i = 0; i < sides->n; i++) {
         const iso_side *side = &sides->sides[i];
         double distance = fabs(side->activation_rate - ISO_PAPER_RATE_BEST);
-        if (side->is_moe && distance <= nearest + RATE_SAME && is_preferred(side, verdict->moe))
-            verdict->moe = side;
+        if (side->is_moe && distance <= nearest + RATE_SAME && is_preferred(side, answer->moe))
+            answer->moe = side;
     }
 }
 
-iso_verdict iso_verdict_make(const iso_sides *sides, iso_equality equality) {
-    iso_verdict verdict = {.equality = equality, .n_given = sides->n_runs};
-    verdict.noise = iso_sides_seed_noise(sides);
-    choose_sides(&verdict, sides);
-    verdict.outcome = ISO_OUTCOME_NO_COMPARISON;
-    if (!verdict.dense || !verdict.moe) return verdict;
-    verdict.gap = iso_gap_estimate(verdict.dense, verdict.moe, &verdict.noise);
-    verdict.best_gap = iso_gap_estimate(verdict.dense, verdict.best, &verdict.noise);
-    verdict.best_over_moe = iso_gap_estimate(verdict.moe, verdict.best, &verdict.noise);
-    if (equality.kind == ISO_EQUALITY_NONE) return verdict;
-    if (!verdict.gap.resolved)
-        verdict.outcome = ISO_OUTCOME_NOT_RESOLVED;
+iso_answer iso_answer_make(const iso_sides *sides) {
+    iso_answer answer = {.sides = sides};
+    answer.noise = iso_sides_seed_noise(sides);
+    choose_sides(&answer, sides);
+    answer.outcome = ISO_OUTCOME_NO_COMPARISON;
+    if (!answer.dense || !answer.moe) return answer;
+    answer.gap = iso_gap_estimate(answer.dense, answer.moe, &answer.noise);
+    answer.best_gap = iso_gap_estimate(answer.dense, answer.best, &answer.noise);
+    answer.best_over_moe = iso_gap_estimate(answer.moe, answer.best, &answer.noise);
+    /* With a dense and an MoE run there are two, so there is an audit. */
+    if (sides->audit->verdict == ISO_VERDICT_NOT_EQUAL) return answer;
+    if (!answer.gap.resolved)
+        answer.outcome = ISO_OUTCOME_NOT_RESOLVED;
     else
-        verdict.outcome =
-            verdict.gap.bpc > 0.0 ? ISO_OUTCOME_MOE_BETTER : ISO_OUTCOME_DENSE_BETTER;
-    return verdict;
+        answer.outcome = answer.gap.bpc > 0.0 ? ISO_OUTCOME_MOE_BETTER : ISO_OUTCOME_DENSE_BETTER;
+    return answer;
 }
