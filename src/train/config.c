@@ -79,7 +79,8 @@ static const iso_option options[] = {
     {TRAIN(lr), .type = ISO_OPTION_F64, .min = 0, .max = 10, .flags = ISO_OPTION_MIN_OPEN,
      .keyword = "steplaw", .keyword_value = ISO_LR_STEPLAW,
      .help = "learning rate; the peak is lr x lr_multiplier"},
-    {TRAIN(lr_multiplier), POSITIVE, .help = "scales lr"},
+    {TRAIN(lr_multiplier), .type = ISO_OPTION_F64, .min = 0, .max = 1000,
+     .flags = ISO_OPTION_MIN_OPEN, .help = "scales lr"},
     {TRAIN(min_lr), .type = ISO_OPTION_F64, .min = 0, .max = 10,
      .help = "where the cosine ends, absolute"},
     {TRAIN(warmup_steps), COUNT, .keyword = "auto", .keyword_value = ISO_WARMUP_AUTO,
@@ -216,6 +217,12 @@ static double tokens_asked(const iso_config *config, const iso_counts *counts) {
            (double)config->model.max_position_embeddings;
 }
 
+static iso_status fail_too_long(double tokens) {
+    return iso_fail(ISO_ERR_USAGE,
+                    "train: %.3g tokens are more than can be counted; give at most %g", tokens,
+                    COUNT_MAX);
+}
+
 static iso_status resolve_batch(iso_config *config, double tokens) {
     iso_train_config *train = &config->train;
     if (train->batch_size == ISO_BATCH_STEPLAW) {
@@ -240,9 +247,7 @@ static iso_status resolve_steps(iso_config *config, double tokens) {
     double batch_tokens = (double)train->batch_size * (double)config->model.max_position_embeddings;
     double steps =
         train->steps > 0 ? (double)train->steps : fmax(1.0, round(tokens / batch_tokens));
-    if (steps * batch_tokens > COUNT_MAX)
-        return iso_fail(ISO_ERR_USAGE, "train: %.3g tokens are more than can be counted",
-                        steps * batch_tokens);
+    if (steps * batch_tokens > COUNT_MAX) return fail_too_long(steps * batch_tokens);
     train->steps = (int64_t)steps;
     train->tokens = 0;
     train->flops = 0.0;
@@ -320,6 +325,7 @@ iso_status iso_config_resolve(iso_config *config, iso_str *warnings) {
     ISO_TRY(iso_count(&counts, &resolved.model, ISO_CONVENTION_PAPER));
     ISO_TRY(check_length(&resolved.train));
     double tokens = tokens_asked(&resolved, &counts);
+    if (tokens > COUNT_MAX) return fail_too_long(tokens);
     ISO_TRY(resolve_batch(&resolved, tokens));
     ISO_TRY(resolve_steps(&resolved, tokens));
     ISO_TRY(resolve_schedule(&resolved, &counts));

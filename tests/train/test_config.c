@@ -96,6 +96,18 @@ static void length_three_ways(void **state) {
     assert_int_equal(config.train.steps, 1);
 }
 
+static void too_long_to_count(void **state) {
+    iso_config config = load(NULL, 0);
+    config.train.tokens = 0;
+    config.train.flops = 1e300;
+    config.train.batch_size = ISO_BATCH_STEPLAW;
+    assert_refused(config, "tokens are more than can be counted");
+    config.train.flops = 0.0;
+    config.train.batch_size = INT32_MAX;
+    config.train.steps = 1000000000000000;
+    assert_refused(config, "tokens are more than can be counted");
+}
+
 static void batch_from_steplaw(void **state) {
     iso_config config = LOAD("train.batch_size=steplaw", "train.tokens=1e9");
     assert_resolves(&config);
@@ -248,6 +260,7 @@ int main(void) {
         cmocka_unit_test(resolved_numbers),
         cmocka_unit_test(warmup),
         cmocka_unit_test(length_three_ways),
+        cmocka_unit_test(too_long_to_count),
         cmocka_unit_test(batch_from_steplaw),
         cmocka_unit_test(micro_batches),
         cmocka_unit_test(learning_rate),
