@@ -5,9 +5,13 @@
 
 static const cli_command commands[] = {
     {"audit", "were these runs an equal comparison?", cmd_audit},
+    {"compare", "dense or MoE on your own text: the main job", cmd_compare},
     {"count", "parameters and FLOPs of a model, by component", cmd_count},
     {"data", "text to token shards; what they hold; checks them", cmd_data},
     {"doctor", "what this build and this machine can do", cmd_doctor},
+    {"eval", "cross-entropy, BPB and BPC of a model", cmd_eval},
+    {"generate", "text from a model", cmd_generate},
+    {"report", "one HTML page about any set of runs", cmd_report},
     {"tokenizer", "learn a BPE model; text to ids and back", cmd_tokenizer},
     {"train", "one run, from a config to a run folder", cmd_train},
 };

@@ -4,6 +4,8 @@
  * the text goes out as byte ids instead. */
 #include "data/tokenizer.h"
 
+#include "data/dataset_index.h"
+
 #include "data/spm_shim.h"
 #include "data/utf8.h"
 
@@ -273,6 +275,22 @@ iso_status iso_tokenizer_open(iso_tokenizer *out, const char *name) {
     iso_status status =
         strcmp(name, ISO_TOKENIZER_BYTES) == 0 ? open_bytes(out) : open_model(out, name);
     if (status != ISO_OK) iso_tokenizer_close(out);
+    return status;
+}
+
+iso_status iso_tokenizer_open_prepared(iso_tokenizer *out, const char *data_dir) {
+    char *index = iso_strf("%s/" ISO_DATASET_INDEX, data_dir);
+    char *model = iso_strf("%s/" ISO_DATASET_MODEL, data_dir);
+    iso_status status = ISO_OK;
+    if (!iso_path_exists(index))
+        status = iso_fail(ISO_ERR_USAGE,
+                          "%s is not a prepared folder (no " ISO_DATASET_INDEX
+                          "); give one made by `isomoe data prepare`",
+                          data_dir);
+    if (status == ISO_OK)
+        status = iso_tokenizer_open(out, iso_path_exists(model) ? model : ISO_TOKENIZER_BYTES);
+    free(index);
+    free(model);
     return status;
 }
 

@@ -49,6 +49,8 @@ void iso_ids_release(iso_ids *ids);
 /* `name` is "bytes" or the path of a SentencePiece model. ISO_ERR_DATA if the model has no byte
  * fallback or no separator, or changes text. */
 iso_status iso_tokenizer_open(iso_tokenizer *out, const char *name);
+/* The tokenizer that a prepared folder was made with: its own copy of the model, or bytes. */
+iso_status iso_tokenizer_open_prepared(iso_tokenizer *out, const char *data_dir);
 void iso_tokenizer_close(iso_tokenizer *tokenizer);
 
 /* Appends the ids of valid UTF-8 text. */
