@@ -38,6 +38,13 @@ static int64_t eighth(int64_t n, int64_t step, int64_t min, int64_t max) {
     return cpu_min(cpu_max(part, min), max);
 }
 
+/* Rows of dw in a piece. oneDNN copies all of x once a piece, so as few as keep two threads busy to
+ * the end: an even number of pieces of about 160 rows. */
+static int64_t weight_rows(int64_t out) {
+    int64_t n_pieces = cpu_max(1, (out + 160) / 320) * 2;
+    return cpu_max(16, cpu_ceil_div(cpu_ceil_div(out, n_pieces), 16) * 16);
+}
+
 typedef struct linear_job {
     grid grid;
     float *out;
@@ -94,7 +101,7 @@ static void linear_bwd_weight(iso_exec *ex, void *dw, const void *dy, const void
                               int64_t out, int64_t in) {
     if (ex->measuring) return;
     linear_job job = {.out = dw, .a = dy, .b = x, .T = T, .n_out = out, .n_in = in};
-    job.grid = grid_of(out, in, eighth(out, 16, 48, 512), cpu_max(1, in));
+    job.grid = grid_of(out, in, weight_rows(out), cpu_max(1, in));
     iso_exec_pieces(ex, job.grid.n_pieces, linear_bwd_weight_piece, &job);
 }
 
