@@ -37,7 +37,8 @@ typedef struct preparer {
     json_t *train;
     json_t *sources; /* by split name */
     int holdout_threshold;
-    int64_t progress_done, progress_total;
+    int64_t progress_done;  /* weighted bytes of finished passes */
+    int64_t progress_total; /* bytes of all input files */
 } preparer;
 
 /* What the first pass found out about one split. */
@@ -106,7 +107,8 @@ static iso_status next_document(pass *reading, iso_document *document) {
     if (prep->options->progress && position - reading->reported >= PROGRESS_BYTES) {
         reading->reported = position;
         prep->options->progress(prep->options->progress_ctx, reading->phase,
-                                prep->progress_done + reading->weight * position,
+                                (prep->progress_done + reading->weight * position) /
+                                    (MEASURE_WEIGHT + WRITE_WEIGHT),
                                 prep->progress_total);
     }
     return iso_corpus_next(reading->corpus, document);
@@ -409,7 +411,7 @@ static iso_status prepare_staged(preparer *prep, bool *reused) {
     char input_hash[ISO_SHA256_HEX_BYTES];
     int64_t input_bytes;
     ISO_TRY(iso_prepare_input_hash(input_hash, &input_bytes, options, prep->tokenizer.hash));
-    prep->progress_total = (MEASURE_WEIGHT + WRITE_WEIGHT) * input_bytes;
+    prep->progress_total = input_bytes;
     ISO_TRY(iso_prepare_stage_check(reused, options->out_dir, input_hash, options->force));
     if (*reused) return ISO_OK;
     ISO_TRY(iso_prepare_stage_open(&stage, options->out_dir));

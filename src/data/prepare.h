@@ -24,7 +24,8 @@ typedef struct iso_text_input {
     int64_t n_paths;
 } iso_text_input;
 
-/* How far: done of total, in a unit that is roughly time. Called about every megabyte. */
+/* How far: input bytes done of all, scaled by time (each byte is read more than once). Called about
+ * every megabyte of every pass. */
 typedef void (*iso_progress_fn)(void *ctx, const char *phase, int64_t done, int64_t total);
 
 typedef struct iso_prepare_options {
