@@ -32,32 +32,43 @@ static void softmax_row(float *p, const float *logits, int64_t E) {
         vec_store_upto(p + e, vec_load_upto(p + e, E - e) / sum, E - e);
 }
 
-/* Comparisons with NaN fail, so a row of NaN chooses experts 0, 1, ...: legal, and its gates tell.
- */
-static int32_t best_but(const float *p, int64_t E, const int32_t *taken, int64_t n_taken) {
-    int32_t best = -1;
-    for (int32_t e = 0; e < E; e++) {
-        if (best >= 0 && !(p[e] > p[best])) continue;
-        bool is_taken = false;
-        for (int64_t k = 0; k < n_taken; k++) is_taken |= taken[k] == e;
-        if (!is_taken) best = e;
+/* The first of the largest, where all are at least -1. A row with a NaN is NaN all over, because
+ * its sum is: then `fallback`, so that the expert is legal; its gate tells. */
+static int32_t find_best(const float *p, int64_t E, int32_t fallback) {
+    vec max_lanes = vec_set(-2);
+    for (int64_t e = 0; e < E; e += VEC_LANES)
+        max_lanes = vec_max(vec_keep(vec_load_upto(p + e, E - e), E - e, vec_set(-2)), max_lanes);
+    float max = vec_max_lane(max_lanes);
+    for (int64_t e = 0; e < E; e += VEC_LANES) {
+        int lane = vec_find(vec_load_upto(p + e, E - e), max);
+        if (lane >= 0) return (int32_t)e + lane;
     }
-    return best;
+    return fallback;
+}
+
+/* Each choice is struck out (-1) until all are made. */
+static void choose_experts(float *p, int64_t E, int64_t K, bool norm_topk, int32_t *expert,
+                           float *gate) {
+    float chosen = 0;
+    for (int64_t k = 0; k < K; k++) {
+        expert[k] = find_best(p, E, (int32_t)k);
+        gate[k] = p[expert[k]];
+        chosen += gate[k];
+        if (K > 1) p[expert[k]] = isnan(gate[k]) ? gate[k] : -1;
+    }
+    for (int64_t k = 0; k < K; k++) {
+        p[expert[k]] = gate[k];
+        if (norm_topk) gate[k] /= chosen;
+    }
 }
 
 static void router_fwd_piece(void *ctx, int64_t i_piece, int i_thread) {
     const route_job *job = ctx;
     int64_t E = job->E, K = job->K, end = cpu_min(job->T, (i_piece + 1) * job->block_rows);
     for (int64_t t = i_piece * job->block_rows; t < end; t++) {
-        float *p = job->out + t * E, *gate = job->gate + t * K, chosen = 0;
-        int32_t *expert = job->expert + t * K;
+        float *p = job->out + t * E;
         softmax_row(p, job->in + t * E, E);
-        for (int64_t k = 0; k < K; k++) {
-            expert[k] = best_but(p, E, expert, k);
-            gate[k] = p[expert[k]];
-            chosen += gate[k];
-        }
-        for (int64_t k = 0; job->norm_topk && k < K; k++) gate[k] /= chosen;
+        choose_experts(p, E, K, job->norm_topk, job->expert + t * K, job->gate + t * K);
     }
 }
 

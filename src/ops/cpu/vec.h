@@ -123,6 +123,17 @@ VEC_INLINE float vec_max_lane(vec v) {
     return v[0];
 }
 
+/* The lowest lane that equals x, or -1. */
+VEC_INLINE int vec_find(vec v, float x) {
+#ifdef __AVX512F__
+    return __builtin_ffs(_mm512_cmpeq_ps_mask((__m512)v, _mm512_set1_ps(x))) - 1;
+#else
+    for (int i = 0; i < VEC_LANES; i++)
+        if (v[i] == x) return i;
+    return -1;
+#endif
+}
+
 /* x 2^n, n a vector of integers in [-252, 254], rounded once. */
 VEC_INLINE vec vec_scale(vec x, vec n) {
 #ifdef __AVX512F__
