@@ -34,6 +34,7 @@ iso_status cmd_doctor(int argc, char **argv);
 iso_status cmd_report(int argc, char **argv);
 iso_status cmd_generate(int argc, char **argv);
 iso_status cmd_eval(int argc, char **argv);
+iso_status cmd_bench(int argc, char **argv);
 iso_status cmd_compare(int argc, char **argv);
 iso_status cmd_train(int argc, char **argv);
 iso_status cmd_tokenizer(int argc, char **argv);
