@@ -3,7 +3,7 @@
 #   make               build build/release/cli/isomoe
 #   make demo          the main job on the default corpus, from a fresh Debian 12 to the report
 #   make test          all tests; the last line counts them
-#   make check         what CI runs besides: format-check, lint, asan, tsan
+#   make check         what CI runs besides: format-check, lint, clang, asan, tsan
 #   make prove-PART    one claim at full size (tools/prove_PART.sh); goes on where it was stopped
 #   make format        clang-format in place
 #
@@ -13,9 +13,9 @@ MAKEFLAGS += --no-print-directory
 WERROR ?= OFF
 
 # The tests in which several threads run.
-TSAN_TESTS ?= threads
+TSAN_TESTS ?= threads|invariants
 
-.PHONY: build demo test check format format-check lint asan tsan fuzz clean FORCE
+.PHONY: build demo test check format format-check lint clang asan tsan fuzz clean FORCE
 
 build:
 	@tools/setup.sh build
@@ -31,7 +31,7 @@ test:
 	@cmake --build --preset release
 	@tests/run_all.sh build/release
 
-check: format-check lint asan tsan
+check: format-check lint clang asan tsan
 
 format-check:
 	@tools/setup.sh lint
@@ -47,15 +47,16 @@ lint:
 	@tools/cppcheck.sh
 
 asan tsan:
-	@tools/setup.sh build test lint
+	@tools/setup.sh build test
 	@cmake --preset $@ >/dev/null
 	@cmake --build --preset $@
 	@tests/run_all.sh build/$@ $(if $(filter tsan,$@),-R '$(TSAN_TESTS)')
 
-fuzz:
+# Everything compiles without a warning (clang), every fuzz target with libFuzzer (fuzz).
+clang fuzz:
 	@tools/setup.sh build test lint
-	@cmake --preset fuzz >/dev/null
-	@cmake --build --preset fuzz
+	@cmake --preset $@ >/dev/null
+	@cmake --build --preset $@
 
 prove-%: build FORCE
 	@test -x tools/prove_$*.sh || { echo "no such proof; there are:" tools/prove_*.sh >&2; exit 2; }
