@@ -184,28 +184,29 @@ static void show_progress(void *ctx, const char *phase, int64_t n_done, int64_t 
     cli_progress_update(progress, n_done, phase);
 }
 
-static iso_status prepare(iso_prepare_options *options, const cli_list *train, const cli_list *val,
-                          bool json) {
+static iso_status prepare(const iso_prepare_options *given, const cli_list *train,
+                          const cli_list *val, bool json) {
     domains list = {0};
     cli_progress progress;
-    iso_prepare_result result;
+    iso_prepare_result result = {0};
+    iso_prepare_options options = *given;
     iso_status status = parse_domains(&list, val);
     if (status == ISO_OK) {
         cli_progress_start(&progress, "preparing", "bytes", 0, 1);
-        options->train = (iso_text_input){.paths = train->items, .n_paths = train->n};
-        options->domains = list.items;
-        options->n_domains = list.n;
-        options->progress = show_progress;
-        options->progress_ctx = &progress;
-        status = iso_data_prepare(options, &result);
+        options.train = (iso_text_input){.paths = train->items, .n_paths = train->n};
+        options.domains = list.items;
+        options.n_domains = list.n;
+        options.progress = show_progress;
+        options.progress_ctx = &progress;
+        status = iso_data_prepare(&options, &result);
         cli_progress_finish(&progress);
     }
     release_domains(&list);
     ISO_TRY(status);
     if (result.reused)
         iso_log(ISO_LOG_INFO, "%s is there already, made from the same text and options",
-                options->out_dir);
-    return show(options->out_dir, json);
+                options.out_dir);
+    return show(options.out_dir, json);
 }
 
 static iso_status cmd_prepare(int argc, char **argv) {

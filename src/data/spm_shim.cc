@@ -39,7 +39,9 @@ template <typename T> T *copy_out(const T *data, size_t n) {
 
 class CallbackIterator : public sp::SentenceIterator {
   public:
-    CallbackIterator(iso_spm_next_fn next, void *ctx) : next_(next), ctx_(ctx) { Next(); }
+    CallbackIterator(iso_spm_next_fn next, void *ctx) : next_(next), ctx_(ctx) {
+        CallbackIterator::Next();
+    }
     bool done() const override { return done_; }
     void Next() override {
         const char *text;

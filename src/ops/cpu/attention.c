@@ -140,6 +140,7 @@ static void forward_piece(void *ctx, int64_t i_head, int i_thread) {
         }
         gemm(false, n, d, n_keys, h.scores, h.ld, v_rows, d, false, out, H);
         for (int64_t r = 0; r < n; r++)
+            /* cppcheck-suppress uninitvar; the loop above sets as many */
             copy_rows(out + r * H, H, out + r * H, H, 1, d, 1 / sums[r]);
     }
 }
