@@ -40,27 +40,35 @@ static int32_t *random_ids(const check_case *c, int64_t n, int64_t low, int64_t 
     return ids;
 }
 
-/* K distinct experts a token, then the sort written as plainly as possible. */
-static void make_routing(check_case *c) {
+void check_case_route(check_case *c, const int32_t *expert) {
     int64_t R = c->T * c->K, n_rows = 0;
-    c->expert = malloc((size_t)R * sizeof(int32_t));
-    c->offsets = malloc((size_t)(c->E + 1) * sizeof(int32_t));
-    c->row_token = malloc((size_t)R * sizeof(int32_t));
-    c->token_row = malloc((size_t)R * sizeof(int32_t));
-    for (int64_t t = 0; t < c->T; t++) {
-        int64_t n_used = c->routing_style == 2 && c->E / 2 >= c->K ? c->E / 2 : c->E;
-        int64_t e = c->routing_style == 1 ? c->E / 3 : draw(c, 5000 + (uint64_t)t, 0, n_used - 1);
-        for (int64_t k = 0; k < c->K; k++) c->expert[t * c->K + k] = (int32_t)((e + k) % n_used);
-    }
+    memcpy(c->expert, expert, (size_t)R * sizeof *expert);
     for (int64_t e = 0; e < c->E; e++) {
         c->offsets[e] = (int32_t)n_rows;
         for (int64_t i = 0; i < R; i++)
-            if (c->expert[i] == e) {
+            if (expert[i] == e) {
                 c->row_token[n_rows] = (int32_t)(i / c->K);
                 c->token_row[i] = (int32_t)n_rows++;
             }
     }
     c->offsets[c->E] = (int32_t)n_rows;
+}
+
+/* K distinct experts a token. */
+static void make_routing(check_case *c) {
+    int64_t R = c->T * c->K;
+    c->expert = malloc((size_t)R * sizeof(int32_t));
+    c->offsets = malloc((size_t)(c->E + 1) * sizeof(int32_t));
+    c->row_token = malloc((size_t)R * sizeof(int32_t));
+    c->token_row = malloc((size_t)R * sizeof(int32_t));
+    int32_t *expert = malloc((size_t)R * sizeof(int32_t));
+    for (int64_t t = 0; t < c->T; t++) {
+        int64_t n_used = c->routing_style == 2 && c->E / 2 >= c->K ? c->E / 2 : c->E;
+        int64_t e = c->routing_style == 1 ? c->E / 3 : draw(c, 5000 + (uint64_t)t, 0, n_used - 1);
+        for (int64_t k = 0; k < c->K; k++) expert[t * c->K + k] = (int32_t)((e + k) % n_used);
+    }
+    check_case_route(c, expert);
+    free(expert);
 }
 
 static iso_routing routing_of(const check_case *c) {
@@ -211,7 +219,8 @@ static void swiglu_fwd_call(const call *r) {
 
 static void swiglu_bwd_setup(check_case *c) {
     add(c, "dgu", CHECK_OUT, 2, c->T, 2 * c->F, 1, 32);
-    add(c, "drow_scale", CHECK_OUT, 1, c->T, 1, 1, 32 + 4 * (double)c->F);
+    add(c, c->flag ? "drow_scale" : "unused", c->flag ? CHECK_OUT : CHECK_IN, 1, c->T, 1, 1,
+        32 + 4 * (double)c->F);
     add(c, "dh", CHECK_IN, 2, c->T, c->F, 1, 1);
     add(c, "gu", CHECK_IN, 2, c->T, 2 * c->F, 1, 2);
     add(c, "row_scale", CHECK_IN, 1, c->T, 1, 1, 1);

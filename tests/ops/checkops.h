@@ -43,6 +43,8 @@ void check_case_random(check_case *c, iso_op op, uint64_t seed, int round);
 /* Makes the operands; the caller has set op, seed and dimensions. */
 void check_case_setup(check_case *c);
 void check_case_release(check_case *c);
+/* Other experts (T,K), and the sort that follows, written as plainly as possible. */
+void check_case_route(check_case *c, const int32_t *expert);
 /* Runs it; data[i] is operand i, REAL ones of exec's dtype, all NULL for a dry run.
  */
 void check_case_call(const check_case *c, iso_exec *ex, void **data);
