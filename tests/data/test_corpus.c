@@ -269,10 +269,10 @@ static char *noise(int64_t n) {
 static void every_truncation_is_an_error(void **state) {
     static const append_fn packers[] = {append_gzip, append_zstd};
     static const char *const names[] = {"a.txt.gz", "a.txt.zst"};
-    char *text = noise(3000);
+    char *text = noise(600);
     for (int p = 0; p < 2; p++) {
         iso_str packed = {0};
-        packers[p](&packed, text, 3000);
+        packers[p](&packed, text, 600);
         size_t first = packed.len;
         packers[p](&packed, "more", 4);
         for (size_t n = 0; n <= packed.len; n++) {

@@ -4,8 +4,6 @@
 #include "data/tokenizer.h"
 #include "data/utf8.h"
 
-#include "data/spm_shim.h"
-
 /* Text to learn from: repeated words, code, digits, several scripts. */
 static char *training_text(void **state) {
     iso_str text = {0};
@@ -150,53 +148,134 @@ static void training_is_deterministic(void **state) {
     free(a), free(b);
 }
 
-/* 65,536 ids exactly: the largest is 65,535, which uint16 holds. */
-static void the_largest_vocabulary_fits_16_bits(void **state) {
-    iso_str text = {0};
-    int64_t draws = 0;
-    while (text.len < 3000000) {
-        int64_t n = 3 + draw_below(&draws, 9);
-        for (int64_t k = 0; k < n; k++)
-            append_code_point(&text, (uint32_t)('a' + draw_below(&draws, 26)));
-        iso_str_append(&text, draw_below(&draws, 10) ? " " : "\n");
-    }
-    char *path = fixture_file(state, "learn.txt", text.data, (int64_t)text.len);
-    char *model = fixture_path(state, "max.model");
-    iso_tokenizer_options options = {.vocab_size = ISO_TOKENIZER_MAX_IDS};
-    assert_ok(iso_tokenizer_train(model, (const char *const *)&path, 1, &options));
-    iso_tokenizer tokenizer;
-    assert_ok(iso_tokenizer_open(&tokenizer, model));
-    assert_int_equal(tokenizer.n_ids, 65536);
+/* --- models written by hand: a SentencePiece file is a protocol buffer --- */
 
-    /* Documents that are one id each, the largest of all among them: any order of pieces has one.
-     */
-    iso_str documents = {0};
-    for (int32_t id = 65535; id > 65500; id--) {
-        iso_str piece = {0};
-        assert_ok(iso_tokenizer_decode(&tokenizer, &piece, &id, 1));
-        if (iso_utf8_check(piece.data, (int64_t)piece.len) == (int64_t)piece.len)
-            iso_str_appendf(&documents, "{\"text\":\"%s\"}\n", piece.data);
-        iso_str_release(&piece);
+typedef struct model_spec {
+    int64_t n_ids;
+    const char *separator;
+    bool has_bytes, has_dummy_prefix;
+} model_spec;
+
+static void append_varint(iso_str *out, uint64_t value) {
+    for (; value > 127; value >>= 7) iso_str_append_bytes(out, (char[]){(char)(value | 128)}, 1);
+    iso_str_append_bytes(out, (char[]){(char)value}, 1);
+}
+
+static void append_field(iso_str *out, int number, const char *bytes, size_t n_bytes) {
+    append_varint(out, (uint64_t)number << 3 | 2);
+    append_varint(out, n_bytes);
+    iso_str_append_bytes(out, bytes, n_bytes);
+}
+
+static void append_number(iso_str *out, int number, uint64_t value) {
+    append_varint(out, (uint64_t)number << 3);
+    append_varint(out, value);
+}
+
+enum { NORMAL = 1, UNKNOWN = 2, CONTROL = 3, BYTE = 6 };
+
+/* Later pieces have lower scores: they are merged later. */
+static void append_piece(iso_str *model, int64_t *n_ids, const char *text, int type) {
+    iso_str piece = {0};
+    float score = (float)-*n_ids;
+    append_field(&piece, 1, text, strlen(text));
+    append_varint(&piece, 2 << 3 | 5);
+    iso_str_append_bytes(&piece, &score, 4);
+    append_number(&piece, 3, (uint64_t)type);
+    append_field(model, 1, piece.data, piece.len);
+    iso_str_release(&piece);
+    (*n_ids)++;
+}
+
+/* A BPE model of words over a..z: all of one letter, then of two, three, four, as far as n_ids go.
+ */
+static char *make_model(void **state, const char *name, model_spec spec) {
+    iso_str model = {0}, part = {0};
+    int64_t n = 0;
+    append_piece(&model, &n, "<unk>", UNKNOWN);
+    append_piece(&model, &n, spec.separator, CONTROL);
+    for (int i = 0; i < 256 && spec.has_bytes; i++) {
+        char text[8];
+        snprintf(text, sizeof text, "<0x%02X>", i);
+        append_piece(&model, &n, text, BYTE);
     }
-    char *jsonl = fixture_file(state, "d.jsonl", documents.data, (int64_t)documents.len);
-    iso_prepare_options prepare = iso_prepare_options_default();
-    prepare.tokenizer = model;
-    prepare.holdout_one_in = 0;
-    assert_ok(fixture_prepare(state, "data", jsonl, NULL, &prepare));
-    char *dir = fixture_path(state, "data");
-    iso_dataset dataset;
-    assert_ok(iso_dataset_open(&dataset, dir));
-    assert_int_equal(dataset.train.token_bytes, 2);
-    assert_int_equal(dataset.train.max_id, 65535);
-    assert_ok(iso_dataset_verify(&dataset));
-    int32_t ids[2];
-    iso_split_read(&dataset.train, 0, 2, ids);
-    assert_int_equal(ids[1], 65535);
-    iso_dataset_close(&dataset);
+    append_piece(&model, &n, "\xE2\x96\x81", NORMAL);
+    for (int64_t letters = 1, count = 26; n < spec.n_ids; letters++, count *= 26)
+        for (int64_t i = 0; i < count && n < spec.n_ids; i++) {
+            char word[8] = "";
+            for (int64_t k = letters - 1, rest = i; k >= 0; k--, rest /= 26)
+                word[k] = (char)('a' + rest % 26);
+            append_piece(&model, &n, word, NORMAL);
+        }
+    append_number(&part, 3, 2); /* BPE */
+    append_number(&part, 35, spec.has_bytes);
+    append_field(&model, 2, part.data, part.len);
+    iso_str_clear(&part);
+    append_field(&part, 1, "identity", 8);
+    append_number(&part, 3, spec.has_dummy_prefix);
+    append_number(&part, 4, 0);
+    append_number(&part, 5, 1);
+    append_field(&model, 3, part.data, part.len);
+    char *path = fixture_file(state, name, model.data, (int64_t)model.len);
+    iso_str_release(&model);
+    iso_str_release(&part);
+    return path;
+}
+
+/* 65,536 ids: the largest is 65,535, which uint16 holds exactly; one more, and it takes uint32. */
+static void the_largest_vocabulary_fits_16_bits(void **state) {
+    for (int64_t n_ids = 65536; n_ids <= 65537; n_ids++) {
+        char *model = make_model(state, "big.model", (model_spec){n_ids, "</s>", true, false});
+        iso_tokenizer tokenizer;
+        assert_ok(iso_tokenizer_open(&tokenizer, model));
+        assert_int_equal(tokenizer.n_ids, n_ids);
+        int32_t last = (int32_t)n_ids - 1, ids[3];
+        iso_str word = {0};
+        assert_ok(iso_tokenizer_decode(&tokenizer, &word, &last, 1));
+        char *text = fixture_file(state, "word.txt", word.data, (int64_t)word.len);
+        iso_prepare_options options = iso_prepare_options_default();
+        options.tokenizer = model;
+        char *name = iso_strf("data%lld", (long long)n_ids), *dir = fixture_path(state, name);
+        assert_ok(fixture_prepare(state, name, text, NULL, &options));
+        iso_dataset dataset;
+        assert_ok(iso_dataset_open(&dataset, dir));
+        assert_ok(iso_dataset_verify(&dataset));
+        assert_int_equal(dataset.train.token_bytes, n_ids == 65536 ? 2 : 4);
+        assert_int_equal(dataset.train.max_id, last);
+        assert_int_equal(dataset.train.n_tokens, 2);
+        iso_split_read(&dataset.train, 0, 2, ids);
+        assert_int_equal(ids[0], tokenizer.separator);
+        assert_int_equal(ids[1], last);
+        assert_int_equal(dataset.id_bytes[last], word.len);
+        iso_dataset_close(&dataset);
+        iso_tokenizer_close(&tokenizer);
+        iso_str_release(&word);
+        free(dir), free(name), free(text), free(model);
+    }
+}
+
+static void models_that_cannot_be_lossless_are_refused(void **state) {
+    static const struct {
+        model_spec spec;
+        const char *message;
+    } cases[] = {
+        {{400, "<pad>", true, false}, "no control symbol"},
+        {{400, "</s>", false, false}, "no piece for byte 0x00"},
+        {{400, "</s>", true, true}, "changes text"},
+    };
+    iso_tokenizer tokenizer;
+    for (int i = 0; i < 3; i++) {
+        char *model = make_model(state, "foreign.model", cases[i].spec);
+        assert_int_equal(iso_tokenizer_open(&tokenizer, model), ISO_ERR_DATA);
+        if (!strstr(iso_error_message(), cases[i].message))
+            fail_msg("%s not in: %s", cases[i].message, iso_error_message());
+        free(model);
+    }
+    char *model = make_model(state, "good.model", (model_spec){400, "</s>", true, false});
+    assert_ok(iso_tokenizer_open(&tokenizer, model));
+    check_losslessness(&tokenizer);
     iso_tokenizer_close(&tokenizer);
-    free(dir), free(jsonl), free(model), free(path);
-    iso_str_release(&documents);
-    iso_str_release(&text);
+    free(model);
 }
 
 static void what_is_no_model_is_refused(void **state) {
@@ -241,6 +320,7 @@ int main(void) {
         TEST(long_texts_are_lossless),
         TEST(training_is_deterministic),
         TEST(the_largest_vocabulary_fits_16_bits),
+        TEST(models_that_cannot_be_lossless_are_refused),
         TEST(what_is_no_model_is_refused),
         TEST(impossible_vocabularies_are_refused),
     };
