@@ -38,11 +38,9 @@ void iso_sides_legend(iso_str *out, const iso_page_data *data, bool moe_only) {
 
 /* --- BPC against activation rate: the paper's Figure 1b --- */
 
-/* Half-width of one side's mean over its seeds; 0 where training noise is unknown. */
+/* Half-width of one side's mean over its seeds; NaN where training noise is unknown. */
 static double mean_half(const iso_answer *answer, const iso_side *side) {
-    double half = iso_t_95(answer->noise.dof > 0 ? answer->noise.dof : NAN) *
-                  iso_pooled_sd(&answer->noise) / sqrt((double)side->n_runs);
-    return isnan(half) ? 0.0 : half;
+    return iso_t_95(answer->noise.dof) * iso_pooled_sd(&answer->noise) / sqrt((double)side->n_runs);
 }
 
 static void gap_axes(const iso_page_data *data, iso_axis *x, iso_axis *y) {
@@ -54,7 +52,7 @@ static void gap_axes(const iso_page_data *data, iso_axis *x, iso_axis *y) {
             right = fmax(right, side->activation_rate);
         }
         double half = mean_half(data->answer, side);
-        low = fmin(low, side->mean_bpc - half);
+        low = fmin(low, side->mean_bpc - half); /* fmin and fmax pass over NaN */
         high = fmax(high, side->mean_bpc + half);
         for (int64_t j = 0; j < side->n_runs; j++) {
             low = fmin(low, side->bpc[j]);

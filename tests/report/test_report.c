@@ -164,6 +164,7 @@ static void test_full_page(void **state) {
     says(page, "two &lt;cores&gt;");
     says(page, "MoE is better");
     says(page, "Audit: <span class=\"pass\">strict</span>");
+    says(page, "counted otherwise (full, causal, with-head) the sides would not be");
     says(page, "id=\"rate-w\"");
     says(page, "id=\"rate-n\"");
     says(page, "id=\"loss-w\"");
