@@ -101,16 +101,33 @@ static iso_status print_json(const library *libraries, int n_libraries, const ch
         json_object_set_new(kernels, backends[i],
                             json_string(list_precisions(precisions, backends[i])));
     }
+    json_t *ops = json_object();
+    for (int i = 0; i < ISO_OP_N; i++)
+        json_object_set_new(ops, iso_op_name((iso_op)i), json_string(iso_op_kernel((iso_op)i)));
     json_t *object =
-        json_pack("{s:s, s:s, s:i, s:o, s:s, s:o, s:o}", "version", ISO_VERSION, "compiler",
+        json_pack("{s:s, s:s, s:i, s:o, s:s, s:o, s:o, s:o}", "version", ISO_VERSION, "compiler",
                   __VERSION__, "threads", iso_machine_n_threads(), "isa", features, "kernel_isa",
-                  iso_exec_isa(), "backends", kernels, "libraries", versions);
+                  iso_exec_isa(), "backends", kernels, "ops", ops, "libraries", versions);
     char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
     json_decref(object);
     if (!text) return iso_fail(ISO_ERR_MEMORY, "no memory for the JSON text");
     printf("%s\n", text);
     free(text);
     return ISO_OK;
+}
+
+/* Which kernels each operation of the fast backend runs on. */
+static void print_ops(void) {
+    static const char *const headers[] = {"operation", "kernel"};
+    cli_table table;
+    printf("\n");
+    cli_table_init(&table, headers, 2);
+    for (int i = 0; i < ISO_OP_N; i++) {
+        cli_table_add(&table, iso_op_name((iso_op)i));
+        cli_table_add(&table, iso_op_kernel((iso_op)i));
+    }
+    cli_table_print(&table, stdout);
+    cli_table_release(&table);
 }
 
 static void print_text(const library *libraries, int n_libraries, const char *const *isa,
@@ -133,6 +150,7 @@ static void print_text(const library *libraries, int n_libraries, const char *co
     }
     cli_table_print(&table, stdout);
     cli_table_release(&table);
+    print_ops();
 }
 
 iso_status cmd_doctor(int argc, char **argv) {
@@ -141,7 +159,8 @@ iso_status cmd_doctor(int argc, char **argv) {
     const cli_usage usage = {
         .synopsis = "doctor [--json]",
         .summary =
-            "Shows this build, the instruction sets it can use here, threads and library versions.",
+            "Shows this build, the instruction sets it can use here, threads, library versions,\n"
+            "and which kernel each operation runs on.",
         .example = "isomoe doctor",
         .flags = flags,
         .n_flags = 1,

@@ -61,12 +61,11 @@ static void show_step(narrator *n, const iso_step_row *row) {
             row->step, n->steps, row->loss);
     if (row->is_moe) fprintf(stderr, " | aux %.3f", row->aux_loss);
     fprintf(stderr, " | norm %.2f | lr %.2e | %.0f ms | %s tok/s | mfu %.2f | epoch %" PRId64,
-            row->grad_norm, row->lr, row->step_ms, iso_str_count(rate, row->tokens_per_s),
-            row->mfu, row->epoch);
+            row->grad_norm, row->lr, row->step_ms, iso_str_count(rate, row->tokens_per_s), row->mfu,
+            row->epoch);
     if (row->is_moe)
         fprintf(stderr, " | imbal %.2f | dead %" PRId64, row->load_imbalance, row->dead_experts);
-    fprintf(stderr, " | ETA %s%s",
-            iso_str_duration(eta, per_step * (double)(n->steps - row->step)),
+    fprintf(stderr, " | ETA %s%s", iso_str_duration(eta, per_step * (double)(n->steps - row->step)),
             n->is_fancy ? "" : "\n");
     n->is_open = n->is_fancy;
 }
@@ -289,6 +288,7 @@ iso_status cmd_train(int argc, char **argv) {
         .min_positionals = 1,
         .max_positionals = 1,
         .overrides = &overrides,
+        .more = iso_config_help,
     };
     iso_config config;
     iso_str warnings = {0};
@@ -300,8 +300,7 @@ iso_status cmd_train(int argc, char **argv) {
         if (status == ISO_OK && !dry_run && !out)
             status = iso_fail(ISO_ERR_USAGE, "train: --out RUN is missing: where to keep the run");
         if (status == ISO_OK)
-            status = dry_run ? print_plan(&config, json)
-                             : train(&config, out, resume, name, quiet);
+            status = dry_run ? print_plan(&config, json) : train(&config, out, resume, name, quiet);
     }
     iso_str_release(&warnings);
     cli_list_release(&configs);

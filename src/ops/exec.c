@@ -3,8 +3,63 @@
 
 #include <math.h>
 #include <omp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Where each operation's kernel stands in the table. */
+#define AT(op, kernel) [ISO_OP_##op] = offsetof(iso_kernels, kernel)
+static const size_t kernel_offsets[ISO_OP_N] = {
+    AT(EMBED_FWD, embed_fwd),
+    AT(EMBED_BWD, embed_bwd),
+    AT(NORM_FWD, norm_fwd),
+    AT(NORM_BWD, norm_bwd),
+    AT(LINEAR_FWD, linear_fwd),
+    AT(LINEAR_BWD_INPUT, linear_bwd_input),
+    AT(LINEAR_BWD_WEIGHT, linear_bwd_weight),
+    AT(ROPE, rope),
+    AT(ATTENTION_FWD, attention_fwd),
+    AT(ATTENTION_BWD, attention_bwd),
+    AT(SWIGLU_FWD, swiglu_fwd),
+    AT(SWIGLU_BWD, swiglu_bwd),
+    AT(ROUTER_FWD, router_fwd),
+    AT(ROUTER_BWD, router_bwd),
+    AT(BALANCE, balance),
+    AT(ROUTE_SORT, route_sort),
+    AT(GATHER, gather),
+    AT(COMBINE, combine),
+    AT(GROUPED_FWD, grouped_fwd),
+    AT(GROUPED_BWD_INPUT, grouped_bwd_input),
+    AT(GROUPED_BWD_WEIGHT, grouped_bwd_weight),
+    AT(HEAD_LOSS, head_loss),
+    AT(SUM_SQUARES, sum_squares),
+    AT(ADAMW, adamw),
+};
+
+/* All kernels have the size of a function pointer; what they point to is compared, never called. */
+typedef void (*any_fn)(void);
+
+static any_fn kernel_of(const iso_kernels *kernels, iso_op op) {
+    any_fn kernel;
+    memcpy(&kernel, (const char *)kernels + kernel_offsets[op], sizeof kernel);
+    return kernel;
+}
+
+const char *iso_op_kernel(iso_op op) {
+    iso_kernels ref, cpu;
+    iso_kernels_init_ref_f32(&ref);
+    cpu = ref;
+    iso_kernels_init_cpu(&cpu);
+    return kernel_of(&cpu, op) != kernel_of(&ref, op) ? "cpu" : "ref";
+}
+
+static iso_status check_kernels(const iso_kernels *kernels) {
+    for (int op = 0; op < ISO_OP_N; op++)
+        if (!kernel_of(kernels, (iso_op)op))
+            return iso_fail(ISO_ERR_UNSUPPORTED, "backend '%s' has no kernel for %s", kernels->name,
+                            iso_op_name((iso_op)op));
+    return ISO_OK;
+}
 
 iso_status iso_exec_create(iso_exec *out, const char *backend, iso_dtype dtype, iso_pool *pool,
                            iso_counters *counters) {
@@ -25,7 +80,9 @@ iso_status iso_exec_create(iso_exec *out, const char *backend, iso_dtype dtype, 
     if (is_cpu) iso_kernels_init_cpu(kernels);
     out->kernels = kernels;
     iso_arena_init(&out->scratch);
-    return ISO_OK;
+    iso_status status = check_kernels(kernels);
+    if (status != ISO_OK) iso_exec_release(out);
+    return status;
 }
 
 iso_status iso_exec_start(iso_exec *exec) {

@@ -78,7 +78,11 @@ typedef struct iso_exec {
     iso_counters *counters; /* borrowed, never NULL */
 } iso_exec;
 
-/* "ref" or "cpu"; dtype ISO_F32 or ISO_F64. ISO_ERR_UNSUPPORTED names what is missing. A fresh exec
+/* Which kernels an operation runs on with the fast backend: "cpu", or "ref" where there is none. */
+const char *iso_op_kernel(iso_op op);
+
+/* "ref" or "cpu"; dtype ISO_F32 or ISO_F64. ISO_ERR_UNSUPPORTED names what is missing,
+ * a backend or one of its operations. A fresh exec
  * measures; iso_exec_start gives it the scratch it has measured and makes it compute. */
 iso_status iso_exec_create(iso_exec *out, const char *backend, iso_dtype dtype, iso_pool *pool,
                            iso_counters *counters);

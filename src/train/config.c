@@ -158,6 +158,8 @@ static iso_status apply(iso_config *out, const iso_yaml *root, const char *what,
 iso_status iso_config_load(iso_config *out, const char *path, const char *const *overrides,
                            int64_t n_overrides) {
     iso_yaml *root = NULL;
+    if (path && !iso_path_exists(path))
+        return iso_fail(ISO_ERR_USAGE, "there is no config %s; configs/ has examples", path);
     if (path) ISO_TRY(iso_yaml_load(&root, path));
     iso_status status = apply(out, root, path, overrides, n_overrides);
     iso_yaml_free(root);
