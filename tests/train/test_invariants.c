@@ -365,6 +365,25 @@ static void test_nonfinite_changes_nothing(void **state) {
     check_nonfinite(ISO_LAYOUT_1DENSE, "cpu", ISO_F32);
 }
 
+/* A finite loss with gradients whose squares overflow is no better. */
+static void test_infinite_norm_changes_nothing(void **state) {
+    iso_shape shape = middle_shape(ISO_LAYOUT_DENSE, ISO_POSITION_ALIBI);
+    iso_config config = tiny_config(&shape, 4, 4, 1);
+    bench b;
+    bench_open(&b, &config, "ref", ISO_F64);
+    iso_model *model = b.trainer->model;
+    int64_t n_bytes = model->params.n_elements * (int64_t)sizeof(double);
+    ((double *)model->weights)[tiny_param(&model->params, "lm_head.weight")->offset] = 1e200;
+    void *before = copy_of(model->weights, n_bytes);
+    bench_batch(&b, 1);
+    iso_status status = iso_trainer_step(b.trainer, 1, b.inputs, b.targets, &b.result);
+    assert_int_equal(status, ISO_ERR_NONFINITE);
+    assert_true(isfinite(b.result.loss) && !isfinite(b.result.grad_norm));
+    assert_memory_equal(model->weights, before, (size_t)n_bytes);
+    free(before);
+    bench_close(&b);
+}
+
 /* The gaps between tensors stay zero (params.h, I2): a norm over the flat array is one over the
  * tensors. */
 static void test_gaps_stay_zero(void **state) {
@@ -397,6 +416,7 @@ int main(void) {
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_one_expert_is_dense),
         cmocka_unit_test(test_nonfinite_changes_nothing),
+        cmocka_unit_test(test_infinite_norm_changes_nothing),
         cmocka_unit_test(test_gaps_stay_zero),
     };
     return cmocka_run_group_tests_name("invariants", tests, NULL, NULL);
