@@ -52,7 +52,7 @@ static void append_work(iso_str *out, const iso_page_data *data) {
         "What each run did; where the plan was another, as \"done of planned\". C: FLOPs "
         "per token, by the paper's convention, times tokens. Counted: model FLOPs "
         "summed by the operations themselves, with all that the convention leaves "
-        "out. Executed: the FLOPs really spent, recomputation included.",
+        "out. Executed: the FLOPs really spent, with recomputation, without masked parts.",
         headers, sizeof headers / sizeof *headers, 1);
     char number[ISO_NUMBER_BYTES];
     for (int64_t i = 0; i < data->sides->n; i++)

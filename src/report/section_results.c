@@ -290,13 +290,13 @@ void iso_section_domains(iso_str *out, const iso_page_data *data) {
     }
     append_domain_table(out, data, "bpc",
                         "Bits per character in the final evaluation, mean over seeds.");
-    append_domain_table(out, data, "bpb",
-                        data->dataset
-                            ? "Bits per byte, beside what gzip -9 and the mere frequencies of the "
-                              "bytes (order-0 entropy) need for the same text: a model that has "
-                              "learnt something lies well below both."
-                            : "Bits per byte. (The prepared data is not at hand any more, so that "
-                              "the scale of gzip -9 and byte frequencies is missing here.)");
+    append_domain_table(
+        out, data, "bpb",
+        data->dataset ? "Bits per byte, beside what gzip -9 and the mere frequencies of the "
+                        "bytes (order-0 entropy) need for the same text: a model that has "
+                        "learnt something lies well below both."
+                      : "Bits per byte. (The prepared data is not where the runs found it, so that "
+                        "the scale of gzip -9 and byte frequencies is missing here.)");
     append_domain_gaps(out, data);
     iso_page_section_close(out);
 }
