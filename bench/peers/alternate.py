@@ -75,6 +75,14 @@ class Side:
             self.process.wait()
 
 
+def check_same_work(side, shape):
+    """Refuses a side that says it trains another model or batch."""
+    expected = {"batch_tokens": shape.tokens_per_step, "model_flops_per_token": shape.flops_per_token}
+    for key, value in expected.items():
+        if side.facts.get(key, value) != value:
+            raise RuntimeError(f"{side.name}: {key} is {side.facts[key]}, the shape asked for has {value}")
+
+
 def block_steps(side, seconds):
     """How many steps take about so long; the first block also warms up."""
     side.run(1)
@@ -128,6 +136,7 @@ def main():
     try:
         for name, command in (("isomoe", options.isomoe), ("peer", options.peer)):
             sides.append(Side(name, command))
+            check_same_work(sides[-1], shape)
         n_steps = {side.name: block_steps(side, options.seconds) for side in sides}
         rates = alternate(sides, n_steps, shape, options.pairs)
     except RuntimeError as error:

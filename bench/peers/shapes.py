@@ -76,7 +76,7 @@ def shape_from_config(path):
         config = yaml.safe_load(file)
     model = dict(config["model"])
     known = set(Shape.__dataclass_fields__)
-    batch = config["train"].get("micro_batch_size") or config["train"]["batch_size"]
+    batch = config["train"]["batch_size"]
     fields = {key: value for key, value in model.items() if key in known}
     fields["rms_norm_eps"] = float(fields.get("rms_norm_eps", 1e-5))  # YAML 1.1 reads 1e-5 as a string
     group = min(int(fields.pop("router_aux_group", 8)), batch)

@@ -5,7 +5,7 @@
     torch_peer.py --config CONFIG --mode compile --serve    prints "ready", then for each line "run N" does N steps and
                                                             prints the seconds they took
 
-A step is forward, backward, clipping by the global norm and AdamW on a new random batch, with the model of isomoe
+A step is forward, backward, clipping by the global norm and AdamW on a random batch, with the model of isomoe
 (balance loss included). It is written to be as fast as PyTorch goes without C++ of one's own; the aids are
 
 - the process starts itself again with a one-function library that lets MKL use AVX-512 on a CPU that is not Intel's
@@ -71,11 +71,12 @@ def restart_tuned(threads):
     os.execve(sys.executable, [sys.executable, *sys.argv], env)
 
 
-def serve(step, warmup):
+def serve(step, shape, warmup):
     """The driver's protocol: the idle side blocks in readline and uses no CPU."""
+    facts = {"batch_tokens": shape.tokens_per_step, "model_flops_per_token": shape.flops_per_token}
     for _ in range(warmup):
         step()
-    print("ready", flush=True)
+    print("ready", json.dumps(facts), flush=True)
     for line in sys.stdin:
         words = line.split()
         if len(words) != 2 or words[0] != "run":
@@ -129,7 +130,7 @@ def main():
     shape = SHAPES[options.shape] if options.shape else shape_from_config(options.config)
     step = TrainingStep(shape, options)
     name = options.shape or Path(options.config).stem
-    return serve(step, options.warmup) if options.serve else measure(step, options, shape, name)
+    return serve(step, shape, options.warmup) if options.serve else measure(step, options, shape, name)
 
 
 if __name__ == "__main__":

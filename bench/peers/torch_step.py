@@ -251,7 +251,11 @@ class Model(nn.Module):
 
 
 class TrainingStep:
-    """Callable: one whole step on a fresh random batch; returns the loss."""
+    """Callable: one whole step; returns the loss.
+
+    The batch is random but always the same one, as in `isomoe bench`: there is something to learn, so routers spread
+    tokens about as in real training. On fresh noise every step they collapse onto a few experts.
+    """
 
     def __init__(self, shape, options):
         torch.set_num_threads(options.threads)
@@ -261,14 +265,14 @@ class TrainingStep:
         matrices = [p for p in self.model.parameters() if p.dim() > 1]
         vectors = [p for p in self.model.parameters() if p.dim() == 1]
         groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.95), eps=1e-8, fused=True)
+        self.optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), eps=1e-8, fused=True)
         self.parameters = list(self.model.parameters())
+        self.tokens = torch.randint(shape.vocab_size, (shape.batch, shape.S + 1))
         self.loss_of = torch.compile(self.model) if "compile" in options.mode else self.model
 
     def __call__(self):
-        tokens = torch.randint(self.shape.vocab_size, (self.shape.batch, self.shape.S + 1))
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.half):
-            loss = self.loss_of(tokens)
+            loss = self.loss_of(self.tokens)
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters, 1.0, foreach=True)
         self.optimizer.step()
