@@ -15,6 +15,11 @@
 #define POLL_NS        ((long)200 * 1000 * 1000)
 #define EXIT_PREEMPTED 75
 #define EXIT_NO_SPACE  4
+#define EXIT_LOCKED    5
+/* A run that an earlier, killed parent had started may still be saving its checkpoint: it is tried
+ * again so often, so many polls apart. */
+#define LOCKED_RETRIES 60
+#define LOCKED_POLLS   5
 
 static bool is_finished(const iso_job *job) {
     char *path = iso_strf("%s/summary.json", job->run_dir);
@@ -84,9 +89,32 @@ static iso_status start(const iso_executor *ex, iso_job *job) {
 static iso_job *longest_waiting(iso_job *jobs, int64_t n_jobs) {
     iso_job *longest = NULL;
     for (int64_t i = 0; i < n_jobs; i++)
-        if (jobs[i].state == ISO_JOB_WAITING && (!longest || jobs[i].cost > longest->cost))
+        if (jobs[i].state == ISO_JOB_WAITING && jobs[i].wait_polls == 0 &&
+            (!longest || jobs[i].cost > longest->cost))
             longest = &jobs[i];
     return longest;
+}
+
+/* How many still wait, now or later; one poll nearer to their turn. */
+static int64_t count_waiting(iso_job *jobs, int64_t n_jobs) {
+    int64_t n_waiting = 0;
+    for (int64_t i = 0; i < n_jobs; i++) {
+        n_waiting += jobs[i].state == ISO_JOB_WAITING;
+        if (jobs[i].wait_polls > 0) jobs[i].wait_polls--;
+    }
+    return n_waiting;
+}
+
+static void take_note(iso_job *job, int wait_status) {
+    job->exit_code =
+        WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
+    job->state = job->exit_code == 0                ? ISO_JOB_DONE
+                 : job->exit_code == EXIT_PREEMPTED ? ISO_JOB_PREEMPTED
+                                                    : ISO_JOB_FAILED;
+    if (job->exit_code == EXIT_LOCKED && job->n_retries++ < LOCKED_RETRIES) {
+        job->state = ISO_JOB_WAITING;
+        job->wait_polls = LOCKED_POLLS;
+    }
 }
 
 /* Takes note of children that ended; returns how many still run. */
@@ -100,11 +128,7 @@ static int reap(iso_job *jobs, int64_t n_jobs) {
             n_running++;
             continue;
         }
-        jobs[i].exit_code =
-            WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
-        jobs[i].state = jobs[i].exit_code == 0                ? ISO_JOB_DONE
-                        : jobs[i].exit_code == EXIT_PREEMPTED ? ISO_JOB_PREEMPTED
-                                                              : ISO_JOB_FAILED;
+        take_note(&jobs[i], wait_status);
     }
     return n_running;
 }
@@ -146,7 +170,8 @@ iso_status iso_executor_run(const iso_executor *ex, iso_job *jobs, int64_t n_job
         asked |= stopping;
         n_running = reap(jobs, n_jobs);
         if (ex->on_progress) ex->on_progress(ex->ctx, jobs, n_jobs);
-        if (n_running == 0 && (stopping || !longest_waiting(jobs, n_jobs))) break;
+        int64_t n_waiting = count_waiting(jobs, n_jobs);
+        if (n_running == 0 && (stopping || n_waiting == 0)) break;
         nanosleep(&(struct timespec){0, POLL_NS}, NULL);
     }
     if (status != ISO_OK) return status;

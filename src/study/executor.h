@@ -34,6 +34,8 @@ typedef struct iso_job {
     int64_t step;        /* done, from metrics.jsonl */
     iso_job_state state;
     int exit_code;
+    int n_retries;  /* because the run folder was still in use */
+    int wait_polls; /* before the next one */
     pid_t pid;
 } iso_job;
 
