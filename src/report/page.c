@@ -91,7 +91,8 @@ static const char style[] =
     "body{max-width:none;font-size:10pt;padding:0}"
     "figure svg{max-width:14cm}.scroll{overflow:visible}table{font-size:7.5pt}th,td{padding:.2rem "
     ".3rem;white-space:normal}"
-    "pre{white-space:pre-wrap;overflow-wrap:anywhere}h2,h3,p[id$=-c]{break-after:avoid}tr{break-inside:avoid}"
+    "pre{white-space:pre-wrap;overflow-wrap:anywhere}h2,h3,p[id$=-c]{break-after:avoid}tr{break-"
+    "inside:avoid}"
     "}";
 
 void iso_page_open(iso_str *out, const char *title) {
