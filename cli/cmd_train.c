@@ -70,13 +70,13 @@ static void show_step(narrator *n, const iso_step_row *row) {
     n->is_open = n->is_fancy;
 }
 
-static iso_status on_begin(void *ctx, int64_t step, int64_t *n_dropped) {
+static iso_status on_begin(void *ctx, int64_t step, int64_t *n_replayed) {
     narrator *n = ctx;
     n->first_step = step;
     n->start_s = now_s();
     if (step > 0)
         iso_log(ISO_LOG_INFO, "going on from step %" PRId64 " of %" PRId64, step, n->steps);
-    return n->keep.on_begin(n->keep.ctx, step, n_dropped);
+    return n->keep.on_begin(n->keep.ctx, step, n_replayed);
 }
 
 static iso_status on_step(void *ctx, const iso_step_row *row) {

@@ -102,7 +102,7 @@ static iso_status read_router(iso_run *run, const json_t *object, const char *wh
 static iso_status read_row(iso_run *run, json_t *object, int64_t last_steps[ISO_N_ROW_KINDS],
                            const char *what) {
     iso_row_kind kind;
-    int64_t step;
+    int64_t step, n_replayed;
     ISO_TRY(iso_row_identify(&kind, &step, object, what));
     if (step <= last_steps[kind])
         return iso_fail(ISO_ERR_DATA, "%s: step %" PRId64 " comes after step %" PRId64, what, step,
@@ -113,14 +113,16 @@ static iso_status read_row(iso_run *run, json_t *object, int64_t last_steps[ISO_
         return read_step(run, object, what);
     case ISO_ROW_EVAL:
         return read_eval(run, object, what);
-    default:
+    case ISO_ROW_ROUTER:
         return read_router(run, object, what);
+    default:
+        return iso_row_get_replayed(&n_replayed, object, what); /* the summary has it, too */
     }
 }
 
 static iso_status read_metrics(iso_run *run, const char *path) {
     char *text;
-    int64_t n_bytes, line = 0, last_steps[ISO_N_ROW_KINDS] = {-1, -1, -1};
+    int64_t n_bytes, line = 0, last_steps[ISO_N_ROW_KINDS] = {-1, -1, -1, -1};
     if (!iso_path_exists(path)) return ISO_OK; /* a run before its first step */
     ISO_TRY(iso_file_read(&text, &n_bytes, path, ISO_RUN_METRICS_MAX_BYTES));
     iso_status status = ISO_OK;

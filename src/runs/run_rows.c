@@ -26,11 +26,20 @@ iso_status iso_row_identify(iso_row_kind *kind, int64_t *step, const json_t *row
                             const char *what) {
     ISO_TRY(iso_json_get_i64(step, row, "step", what));
     if (*step < 0) return iso_fail(ISO_ERR_DATA, "%s: a negative step", what);
-    static const char *const keys[ISO_N_ROW_KINDS] = {"loss", "val", "router"};
+    static const char *const keys[ISO_N_ROW_KINDS] = {"loss", "val", "router", "replayed_steps"};
     for (int i = 0; i < ISO_N_ROW_KINDS; i++) {
         if (!json_object_get(row, keys[i])) continue;
         *kind = (iso_row_kind)i;
         return ISO_OK;
     }
-    return iso_fail(ISO_ERR_DATA, "%s: a row without \"loss\", \"val\" and \"router\"", what);
+    return iso_fail(ISO_ERR_DATA,
+                    "%s: a row of no known kind: neither \"loss\" nor \"val\", \"router\" or "
+                    "\"replayed_steps\"",
+                    what);
+}
+
+iso_status iso_row_get_replayed(int64_t *n_steps, const json_t *row, const char *what) {
+    ISO_TRY(iso_json_get_i64(n_steps, row, "replayed_steps", what));
+    if (*n_steps < 0) return iso_fail(ISO_ERR_DATA, "%s: replayed_steps is negative", what);
+    return ISO_OK;
 }

@@ -34,11 +34,15 @@ typedef enum iso_row_kind {
     ISO_ROW_STEP,
     ISO_ROW_EVAL,
     ISO_ROW_ROUTER,
+    ISO_ROW_REPLAY, /* a note of the writer: how many steps were done more than once */
     ISO_N_ROW_KINDS
 } iso_row_kind;
 
 /* What kind of row an object is and its step. ISO_ERR_DATA if it is none; `what` names the place.
  */
 iso_status iso_row_identify(iso_row_kind *kind, int64_t *step, const json_t *row, const char *what);
+
+/* The number in a replay row. */
+iso_status iso_row_get_replayed(int64_t *n_steps, const json_t *row, const char *what);
 
 #endif

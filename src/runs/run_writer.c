@@ -1,6 +1,8 @@
 /* Writing a run folder. metrics.jsonl is appended row by row, each in one write, so that a reader
  * beside the run sees whole rows; every other file is replaced atomically. A resume rewrites the
- * metrics without the rows that its checkpoint does not know of: they will come again.
+ * metrics without the rows that its checkpoint does not know of, and without those of the final
+ * evaluation, which comes after the last checkpoint: they will come again. How many steps are thus
+ * done twice stands in one row of the same file, so that no kill can come between the two.
  */
 #include "runs/run_folder.h"
 #include "runs/run_rows.h"
@@ -61,35 +63,55 @@ iso_status iso_run_writer_config(iso_run_writer *writer, const char *yaml) {
 
 /* What a resume makes of the rows there are. */
 typedef struct kept_rows {
-    iso_str text;      /* whole rows up to the step */
-    int64_t last_step; /* of the step rows among them; 0 if there are none */
-    int64_t n_dropped; /* step rows beyond it: work that is done again */
+    iso_str text;       /* whole rows up to the step */
+    int64_t last_step;  /* of the step rows among them; 0 if there are none */
+    int64_t n_replayed; /* step rows beyond it, now and at earlier resumes: work done again */
 } kept_rows;
+
+static bool is_final_eval(const json_t *row) {
+    return json_is_true(json_object_get(row, "final"));
+}
+
+/* `final_step`: of the final evaluation above, whose rows all go; -1 if there is none. */
+static iso_status keep_row(kept_rows *kept, int64_t *final_step, const json_t *row,
+                           const char *line, size_t n_bytes, int64_t step, const char *path) {
+    iso_row_kind kind;
+    int64_t row_step, n_replayed;
+    ISO_TRY(iso_row_identify(&kind, &row_step, row, path));
+    if (kind == ISO_ROW_REPLAY) {
+        ISO_TRY(iso_row_get_replayed(&n_replayed, row, path));
+        kept->n_replayed += n_replayed;
+        return ISO_OK;
+    }
+    if (is_final_eval(row)) *final_step = row_step;
+    if (row_step > step)
+        kept->n_replayed += kind == ISO_ROW_STEP;
+    else if (kind == ISO_ROW_STEP || row_step != *final_step)
+        iso_str_append_bytes(&kept->text, line, n_bytes);
+    if (kind == ISO_ROW_STEP && row_step <= step) kept->last_step = row_step;
+    return ISO_OK;
+}
 
 static void keep_rows(kept_rows *kept, const char *text, int64_t n_bytes, int64_t step,
                       const char *path) {
-    int64_t line = 0;
+    int64_t line = 0, final_step = -1;
     for (const char *at = text, *end; (end = memchr(at, '\n', (size_t)(text + n_bytes - at)));
          at = end + 1) {
         json_t *row = NULL;
-        iso_row_kind kind;
-        int64_t row_step;
         line++;
         iso_status status = iso_json_parse(&row, at, end - at, path);
-        if (status == ISO_OK) status = iso_row_identify(&kind, &row_step, row, path);
+        if (status == ISO_OK)
+            status = keep_row(kept, &final_step, row, at, (size_t)(end + 1 - at), step, path);
         json_decref(row);
-        if (status != ISO_OK) {
+        if (status != ISO_OK)
             iso_log(ISO_LOG_WARN, "line %" PRId64 " dropped: %s", line, iso_error_message());
-        } else if (row_step > step) {
-            kept->n_dropped += kind == ISO_ROW_STEP;
-        } else {
-            if (kind == ISO_ROW_STEP) kept->last_step = row_step;
-            iso_str_append_bytes(&kept->text, at, (size_t)(end + 1 - at));
-        }
     }
+    if (kept->n_replayed > 0)
+        iso_str_appendf(&kept->text, "{\"step\":%" PRId64 ",\"replayed_steps\":%" PRId64 "}\n",
+                        step, kept->n_replayed);
 }
 
-static iso_status rewrite_metrics(const char *path, int64_t step, int64_t *n_dropped) {
+static iso_status rewrite_metrics(const char *path, int64_t step, int64_t *n_replayed) {
     char *text;
     int64_t n_bytes;
     if (!iso_path_exists(path)) return ISO_OK;
@@ -97,7 +119,7 @@ static iso_status rewrite_metrics(const char *path, int64_t step, int64_t *n_dro
     kept_rows kept = {0};
     keep_rows(&kept, text, n_bytes, step, path);
     free(text);
-    *n_dropped += kept.n_dropped;
+    *n_replayed = kept.n_replayed;
     if (kept.last_step != step)
         iso_log(ISO_LOG_WARN,
                 "%s: rows between step %" PRId64 " and step %" PRId64
@@ -127,11 +149,12 @@ static iso_status remove_later_evaluation(const char *dir, int64_t step) {
     return status;
 }
 
-static iso_status begin(void *ctx, int64_t step, int64_t *n_dropped) {
+static iso_status begin(void *ctx, int64_t step, int64_t *n_replayed) {
     iso_run_writer *writer = ctx;
+    *n_replayed = 0;
     if (writer->metrics) fclose(writer->metrics);
     writer->metrics = NULL;
-    ISO_TRY(rewrite_metrics(writer->metrics_path, step, n_dropped));
+    ISO_TRY(rewrite_metrics(writer->metrics_path, step, n_replayed));
     ISO_TRY(remove_later_evaluation(writer->dir, step));
     writer->metrics = fopen(writer->metrics_path, "ae");
     if (writer->metrics) return ISO_OK;

@@ -147,14 +147,13 @@ static json_t *state_json(const loop *run) {
     for (int i = 0; i < ISO_N_COMPONENTS; i++)
         json_object_set_new(flops, iso_component_name((iso_component)i),
                             iso_json_from_i128(run->trainer->train_counters.model_flops[i]));
-    return json_pack("{si sI so sI so so so so so sI sf sf}", "format", 1, "step",
+    return json_pack("{si sI so sI so so so so so sf sf}", "format", 1, "step",
                      (json_int_t)run->step, "config", iso_config_to_json(run->config),
                      "sequences_seen", (json_int_t)run->seen.n_seen, "subset_hash_low",
                      hex_u64(run->seen.hash[0]), "subset_hash_high", hex_u64(run->seen.hash[1]),
                      "batch_hash", hex_u64(run->batch_hash), "model_flops", flops, "executed_flops",
-                     iso_json_from_i128(run->trainer->train_counters.executed_flops),
-                     "replayed_steps", (json_int_t)run->replayed_steps, "train_s", run->train_s,
-                     "wall_s", wall_s(run));
+                     iso_json_from_i128(run->trainer->train_counters.executed_flops), "train_s",
+                     run->train_s, "wall_s", wall_s(run));
 }
 
 static iso_status state_restore(loop *run, const json_t *state) {
@@ -166,7 +165,6 @@ static iso_status state_restore(loop *run, const json_t *state) {
               iso_json_to_i128(&run->trainer->train_counters.executed_flops,
                                json_object_get(state, "executed_flops"));
     ISO_TRY(iso_json_get_i64(&run->seen.n_seen, state, "sequences_seen", what));
-    ISO_TRY(iso_json_get_i64(&run->replayed_steps, state, "replayed_steps", what));
     ISO_TRY(iso_json_get_f64(&run->train_s, state, "train_s", what));
     ISO_TRY(iso_json_get_f64(&run->wall_before_s, state, "wall_s", what));
     ISO_TRY(iso_json_get_object(&flops, state, "model_flops", what));
@@ -208,10 +206,8 @@ static iso_status resume(loop *run) {
         run->step = run->saved_step = checkpoint.step;
     }
     ISO_TRY(iso_checkpoint_discard_after(run->options->run_dir, run->step));
-    int64_t n_dropped = 0;
-    if (run->sink->on_begin) ISO_TRY(run->sink->on_begin(run->sink->ctx, run->step, &n_dropped));
-    run->replayed_steps += n_dropped;
-    return ISO_OK;
+    if (!run->sink->on_begin) return ISO_OK;
+    return run->sink->on_begin(run->sink->ctx, run->step, &run->replayed_steps);
 }
 
 /* --- telling the world --- */

@@ -83,9 +83,10 @@ typedef struct iso_evaluation {
 
 typedef struct iso_sink {
     void *ctx;
-    /* The run goes on from `step` (0 = from the start): rows of later steps are void. *n_dropped is
-     * increased by how many steps were done before and will be done again. */
-    iso_status (*on_begin)(void *ctx, int64_t step, int64_t *n_dropped);
+    /* The run goes on from `step` (0 = from the start): rows of later steps and of a final
+     * evaluation are void. *n_replayed: how many steps are done again, now and at every resume
+     * before. */
+    iso_status (*on_begin)(void *ctx, int64_t step, int64_t *n_replayed);
     iso_status (*on_step)(void *ctx, const iso_step_row *row);
     iso_status (*on_eval)(void *ctx, const iso_eval_row *row);
     iso_status (*on_router)(void *ctx, const iso_router_row *row);

@@ -58,19 +58,23 @@ static iso_step_row step_row(int64_t step) {
                           .dead_experts = step % 2 == 0 ? 3 : 0};
 }
 
-/* Steps first..last, with an evaluation and a router row at every third. */
+static void write_scores(const iso_sink *sink, int64_t step) {
+    const iso_score scores[] = {{"code", 1.0 / (double)step, 2.5, 2.25}, {"general", 3, 4, 5}};
+    const double load[] = {0.25, 0.75};
+    const iso_router_layer layer = {.layer = 1, .entropy = 0.8, .n_experts = 2, .load = load};
+    iso_eval_row eval = {.step = step, .is_final = step == 9, .n_scores = 2, .scores = scores};
+    iso_router_row router = {.step = step, .n_layers = 1, .layers = &layer};
+    assert_int_equal(sink->on_eval(sink->ctx, &eval), ISO_OK);
+    assert_int_equal(sink->on_router(sink->ctx, &router), ISO_OK);
+}
+
+/* Steps first..last, with an evaluation and a router row at every third; step 9 is the last of all.
+ */
 static void write_steps(const iso_sink *sink, int64_t first, int64_t last) {
     for (int64_t step = first; step <= last; step++) {
         iso_step_row row = step_row(step);
         assert_int_equal(sink->on_step(sink->ctx, &row), ISO_OK);
-        if (step % 3 != 0) continue;
-        const iso_score scores[] = {{"code", 1.0 / (double)step, 2.5, 2.25}, {"general", 3, 4, 5}};
-        const double load[] = {0.25, 0.75};
-        const iso_router_layer layer = {.layer = 1, .entropy = 0.8, .n_experts = 2, .load = load};
-        iso_eval_row eval = {.step = step, .is_final = step == 9, .n_scores = 2, .scores = scores};
-        iso_router_row router = {.step = step, .n_layers = 1, .layers = &layer};
-        assert_int_equal(sink->on_eval(sink->ctx, &eval), ISO_OK);
-        assert_int_equal(sink->on_router(sink->ctx, &router), ISO_OK);
+        if (step % 3 == 0) write_scores(sink, step);
     }
 }
 
@@ -88,22 +92,26 @@ static void write_summary(const iso_sink *sink, const char *name) {
     json_decref(summary);
 }
 
-/* Steps 1..last in one go. */
+static char *path_of(const char *dir, const char *name) {
+    return iso_strf("%s/%s", dir, name);
+}
+
+/* Steps 1..last in one go, of a run that nobody knows. */
 static void write_run(const char *dir, int64_t last) {
     iso_run_writer *writer;
-    int64_t n_dropped = 0;
+    int64_t n_replayed;
+    char *metrics = path_of(dir, "metrics.jsonl");
+    remove(metrics);
+    free(metrics);
     assert_int_equal(iso_run_writer_open(&writer, dir), ISO_OK);
     assert_int_equal(iso_run_writer_config(writer, "train: {}\n"), ISO_OK);
     iso_sink sink = iso_run_writer_sink(writer);
-    assert_int_equal(sink.on_begin(sink.ctx, 0, &n_dropped), ISO_OK);
+    assert_int_equal(sink.on_begin(sink.ctx, 0, &n_replayed), ISO_OK);
+    assert_int_equal(n_replayed, 0);
     write_summary(&sink, "one");
     write_steps(&sink, 1, last);
     assert_int_equal(sink.on_checkpoint(sink.ctx, last), ISO_OK);
     iso_run_writer_close(writer);
-}
-
-static char *path_of(const char *dir, const char *name) {
-    return iso_strf("%s/%s", dir, name);
 }
 
 static void append_text(const char *dir, const char *name, const char *text) {
@@ -204,10 +212,10 @@ static void test_lock_keeps_a_second_out(void **dir) {
 
 static void test_nonfinite_is_refused(void **dir) {
     iso_run_writer *writer;
-    int64_t n_dropped = 0;
+    int64_t n_replayed = 0;
     assert_int_equal(iso_run_writer_open(&writer, *dir), ISO_OK);
     iso_sink sink = iso_run_writer_sink(writer);
-    assert_int_equal(sink.on_begin(sink.ctx, 0, &n_dropped), ISO_OK);
+    assert_int_equal(sink.on_begin(sink.ctx, 0, &n_replayed), ISO_OK);
     iso_step_row row = step_row(1);
     row.loss = NAN;
     assert_int_equal(sink.on_step(sink.ctx, &row), ISO_ERR_NONFINITE);
@@ -229,15 +237,16 @@ static void test_nonfinite_is_refused(void **dir) {
 /* --- resuming (I2) --- */
 
 /* Resumes at `step`, goes on to 9; the result must be as if nothing had happened. */
-static void resume_at(const char *dir, int64_t step, int64_t expected_dropped) {
+static void resume_at(const char *dir, int64_t step, int64_t expected_replayed) {
     iso_run_writer *writer;
     iso_run run;
-    int64_t n_dropped = 100;
+    int64_t n_replayed = 100;
     assert_int_equal(iso_run_writer_open(&writer, dir), ISO_OK);
     iso_sink sink = iso_run_writer_sink(writer);
-    assert_int_equal(sink.on_begin(sink.ctx, step, &n_dropped), ISO_OK);
-    assert_int_equal(n_dropped - 100, expected_dropped);
+    assert_int_equal(sink.on_begin(sink.ctx, step, &n_replayed), ISO_OK);
+    assert_int_equal(n_replayed, expected_replayed);
     write_steps(&sink, step + 1, 9);
+    if (step == 9) write_scores(&sink, 9); /* a final evaluation always comes again */
     iso_run_writer_close(writer);
     assert_int_equal(iso_run_open(&run, dir), ISO_OK);
     assert_steps_are(&run, 9);
@@ -249,11 +258,27 @@ static void resume_at(const char *dir, int64_t step, int64_t expected_dropped) {
 static void test_resume_drops_later_rows(void **dir) {
     write_run(*dir, 7);
     resume_at(*dir, 5, 2);
-    resume_at(*dir, 9, 0);
-    resume_at(*dir, 3, 6);
+    resume_at(*dir, 9, 2);
+    resume_at(*dir, 3, 8);
     assert_int_equal(n_warnings, 0);
-    resume_at(*dir, 0, 9);
+    resume_at(*dir, 0, 17);
     assert_int_equal(n_warnings, 0);
+}
+
+/* Killed again before it has passed the checkpoint: what was lost the first time still counts. */
+static void test_replays_add_up(void **dir) {
+    iso_run_writer *writer;
+    int64_t n_replayed;
+    write_run(*dir, 7);
+    for (int i = 1; i <= 3; i++) {
+        assert_int_equal(iso_run_writer_open(&writer, *dir), ISO_OK);
+        iso_sink sink = iso_run_writer_sink(writer);
+        assert_int_equal(sink.on_begin(sink.ctx, 5, &n_replayed), ISO_OK);
+        assert_int_equal(n_replayed, 2 * i);
+        write_steps(&sink, 6, 7);
+        iso_run_writer_close(writer);
+    }
+    resume_at(*dir, 0, 13);
 }
 
 static void test_torn_line(void **dir) {
@@ -269,27 +294,27 @@ static void test_torn_line(void **dir) {
 
 static void test_lost_and_damaged_rows_warn(void **dir) {
     iso_run_writer *writer;
-    int64_t n_dropped = 0;
+    int64_t n_replayed = 0;
     write_run(*dir, 4);
     append_text(*dir, "metrics.jsonl", "rubbish\n{\"step\":5}\n");
     assert_int_equal(iso_run_writer_open(&writer, *dir), ISO_OK);
     iso_sink sink = iso_run_writer_sink(writer);
-    assert_int_equal(sink.on_begin(sink.ctx, 5, &n_dropped), ISO_OK);
+    assert_int_equal(sink.on_begin(sink.ctx, 5, &n_replayed), ISO_OK);
     assert_int_equal(n_warnings, 3); /* two bad lines, and step 5 is lost */
     iso_run_writer_close(writer);
 }
 
 static void test_resume_removes_a_void_evaluation(void **dir) {
     iso_run_writer *writer;
-    int64_t n_dropped = 0;
+    int64_t n_replayed = 0;
     char *path = path_of(*dir, "evaluation.json");
     write_run(*dir, 4);
     assert_int_equal(iso_run_writer_open(&writer, *dir), ISO_OK);
     iso_sink sink = iso_run_writer_sink(writer);
     write_evaluation(&sink, 4);
-    assert_int_equal(sink.on_begin(sink.ctx, 4, &n_dropped), ISO_OK);
+    assert_int_equal(sink.on_begin(sink.ctx, 4, &n_replayed), ISO_OK);
     assert_true(iso_path_exists(path));
-    assert_int_equal(sink.on_begin(sink.ctx, 3, &n_dropped), ISO_OK);
+    assert_int_equal(sink.on_begin(sink.ctx, 3, &n_replayed), ISO_OK);
     assert_false(iso_path_exists(path));
     iso_run_writer_close(writer);
     free(path);
@@ -324,6 +349,8 @@ static void test_bad_metrics(void **dir) {
         "{\"step\":5,\"router\":[1]}\n",
         "{\"step\":5,\"router\":[{\"layer\":0,\"entropy\":1,\"load\":[\"x\"]}]}\n",
         "{\"step\":5,\"loss\":NaN}\n",
+        "{\"step\":5,\"replayed_steps\":-1}\n",
+        "{\"step\":5,\"replayed_steps\":1.5}\n",
         "{\"step\":99999999999999999999,\"loss\":1}\n",
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
@@ -392,6 +419,7 @@ int main(void) {
         TEST(test_lock_keeps_a_second_out),
         TEST(test_nonfinite_is_refused),
         TEST(test_resume_drops_later_rows),
+        TEST(test_replays_add_up),
         TEST(test_torn_line),
         TEST(test_lost_and_damaged_rows_warn),
         TEST(test_resume_removes_a_void_evaluation),
