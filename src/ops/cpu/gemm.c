@@ -126,43 +126,23 @@ void ISO_ISA_NAME(iso_cpu_gemm_small)(bool trans_a, int64_t M, int64_t N, int64_
     }
 }
 
-/* 16 x 16 in registers: swaps halves of index bits, four times. */
+/* One step of transposing 16 x 16: of the 8 bits (row, column) of a place, a rotation by one. */
+VEC_INLINE void zip_rows(vec out[16], const vec in[16]) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        out[2 * i] = vec_zip_low(in[i], in[i + 8]);
+        out[2 * i + 1] = vec_zip_high(in[i], in[i + 8]);
+    }
+}
+
 VEC_INLINE void transpose_block(float *out, int64_t ld_out, const float *in, int64_t ld_in) {
     vec v[16], w[16];
 #pragma GCC unroll 16
     for (int i = 0; i < 16; i++) v[i] = vec_load(in + i * ld_in);
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        w[2 * i] = __builtin_shuffle(
-            v[i], v[i + 8], (vec_int){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
-        w[2 * i + 1] = __builtin_shuffle(
-            v[i], v[i + 8],
-            (vec_int){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        v[2 * i] = __builtin_shuffle(
-            w[i], w[i + 8], (vec_int){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
-        v[2 * i + 1] = __builtin_shuffle(
-            w[i], w[i + 8],
-            (vec_int){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        w[2 * i] = __builtin_shuffle(
-            v[i], v[i + 8], (vec_int){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
-        w[2 * i + 1] = __builtin_shuffle(
-            v[i], v[i + 8],
-            (vec_int){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        v[2 * i] = __builtin_shuffle(
-            w[i], w[i + 8], (vec_int){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
-        v[2 * i + 1] = __builtin_shuffle(
-            w[i], w[i + 8],
-            (vec_int){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
-    }
+    zip_rows(w, v);
+    zip_rows(v, w);
+    zip_rows(w, v);
+    zip_rows(v, w);
 #pragma GCC unroll 16
     for (int i = 0; i < 16; i++) vec_store(out + i * ld_out, v[i]);
 }

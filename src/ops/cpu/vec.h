@@ -100,26 +100,44 @@ VEC_INLINE vec vec_min(vec a, vec b) {
 #endif
 }
 
-/* v with lane i and lane i ^ distance exchanged. */
-VEC_INLINE vec vec_swap(vec v, int32_t distance) {
-    return __builtin_shuffle(v, vec_lane_numbers() ^ distance);
+/* v with lanes i and i ^ 8 exchanged, i ^ 4, i ^ 2, i ^ 1. */
+VEC_INLINE vec vec_swap_8(vec v) {
+    return __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+VEC_INLINE vec vec_swap_4(vec v) {
+    return __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+}
+VEC_INLINE vec vec_swap_2(vec v) {
+    return __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+}
+VEC_INLINE vec vec_swap_1(vec v) {
+    return __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+}
+
+/* a0 b0 a1 b1 ... of the first halves; of the second halves. */
+VEC_INLINE vec vec_zip_low(vec a, vec b) {
+    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+VEC_INLINE vec vec_zip_high(vec a, vec b) {
+    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
+                                   31);
 }
 
 /* Always added in the same tree: lane i with i + 8, then + 4, + 2, + 1. */
 VEC_INLINE float vec_sum(vec v) {
-    v += vec_swap(v, 8);
-    v += vec_swap(v, 4);
-    v += vec_swap(v, 2);
-    v += vec_swap(v, 1);
+    v += vec_swap_8(v);
+    v += vec_swap_4(v);
+    v += vec_swap_2(v);
+    v += vec_swap_1(v);
     return v[0];
 }
 
 /* The largest lane; NaN lanes may or may not count. */
 VEC_INLINE float vec_max_lane(vec v) {
-    v = vec_max(v, vec_swap(v, 8));
-    v = vec_max(v, vec_swap(v, 4));
-    v = vec_max(v, vec_swap(v, 2));
-    v = vec_max(v, vec_swap(v, 1));
+    v = vec_max(v, vec_swap_8(v));
+    v = vec_max(v, vec_swap_4(v));
+    v = vec_max(v, vec_swap_2(v));
+    v = vec_max(v, vec_swap_1(v));
     return v[0];
 }
 
