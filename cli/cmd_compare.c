@@ -262,6 +262,16 @@ static iso_status train_all(const compare_args *args, const iso_comparison *c) {
 
 /* --- 4: audit and report --- */
 
+/* "AMD EPYC, 2 processors". */
+static char *machine_line(void) {
+    char line[512], name[256] = "unknown processor";
+    FILE *info = fopen("/proc/cpuinfo", "re");
+    while (info && fgets(line, sizeof line, info))
+        if (sscanf(line, "model name : %255[^\n]", name) == 1) break;
+    if (info) fclose(info);
+    return iso_strf("%s, %d processors", name, iso_machine_n_threads());
+}
+
 static iso_status conclude(const compare_args *args, const iso_comparison *c, const char *command) {
     char *page = iso_strf("%s/report.html", args->out);
     const char **dirs = calloc((size_t)c->n_runs, sizeof *dirs);
@@ -271,7 +281,8 @@ static iso_status conclude(const compare_args *args, const iso_comparison *c, co
         return iso_fail(ISO_ERR_MEMORY, "cannot allocate the list of runs");
     }
     for (int64_t i = 0; i < c->n_runs; i++) dirs[i] = c->runs[i].run_dir;
-    iso_report_options options = {.command = command};
+    char *machine = machine_line();
+    iso_report_options options = {.command = command, .machine = machine};
     iso_status status = iso_report_write(page, dirs, c->n_runs, &options);
     if (status == ISO_OK) status = iso_sides_open(&sides, dirs, c->n_runs);
     if (status == ISO_OK) {
@@ -287,6 +298,7 @@ static iso_status conclude(const compare_args *args, const iso_comparison *c, co
         free(paper);
         iso_sides_close(&sides);
     }
+    free(machine);
     free(dirs);
     free(page);
     return status;
