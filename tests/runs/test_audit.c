@@ -380,6 +380,15 @@ static void test_paper_scale(void **state) {
     const json_t *paper = json_object_get(json_object_get(run, "conventions"), "paper");
     assert_true(json_is_string(json_object_get(paper, "train_flops_exact")));
     json_decref(object);
+
+    /* 2 % more steps, chosen so that the two C differ by 2^64 to within a step: the same in 64 bits
+     */
+    unsigned __int128 step = (unsigned __int128)flops_per_token(&dense) *
+                             (unsigned __int128)iso_config_batch_tokens(&dense);
+    dense.train.steps += (int64_t)((((unsigned __int128)1 << 64) + step / 2) / step);
+    add_run(b, "longer", dense);
+    assert_verdict(b, ISO_VERDICT_NOT_EQUAL);
+    assert_false(b->audit->sides[2].checks[ISO_QUANTITY_COMPUTE].is_met);
 }
 
 static void test_notes(void **state) {
