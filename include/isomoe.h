@@ -1,4 +1,4 @@
-/* isomoe.h - the only public header: status codes and the error message.
+/* isomoe.h - the only public header: status codes, and the pipeline, a function per stage.
  *
  * Every fallible function of the library returns an iso_status. On anything but ISO_OK the calling
  * thread's error buffer holds one message that says what went wrong, where, and what to do about
@@ -6,6 +6,9 @@
  */
 #ifndef ISOMOE_H
 #define ISOMOE_H
+
+#include <signal.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -31,6 +34,30 @@ typedef enum iso_status {
 
 /* The calling thread's last error message; "" if none. Valid until the next failing call. */
 const char *iso_error_message(void);
+
+/* --- the pipeline: paths in, files out; everything on disk is in docs/formats.md --- */
+
+/* A validation domain and one file or folder of its text. */
+typedef struct iso_domain_path {
+    const char *name, *path;
+} iso_domain_path;
+
+/* Text to a prepared folder. tokenizer: "bytes" or a SentencePiece model; texts: files and folders
+ * of JSONL or plain text, .gz, .zst. Part of them is held out as the domain "holdout". */
+iso_status isomoe_prepare(const char *out_dir, const char *tokenizer, const char *const *texts,
+                          int64_t n_texts, const iso_domain_path *domains, int64_t n_domains);
+
+/* One run, from a config to a run folder; goes on from its newest good checkpoint. overrides:
+ * "section.key=value". *stop (may be NULL) non-zero: saves and returns ISO_ERR_PREEMPTED. */
+iso_status isomoe_train(const char *run_dir, const char *config_path, const char *const *overrides,
+                        int64_t n_overrides, const volatile sig_atomic_t *stop);
+
+/* Whether runs were an equal comparison: ISO_OK, or ISO_ERR_NOT_EQUAL. *out_json (may be NULL) is
+ * the whole audit, to be freed with free(); it is there in both cases. */
+iso_status isomoe_audit(char **out_json, const char *const *run_dirs, int64_t n_runs);
+
+/* One self-contained HTML page about the runs. */
+iso_status isomoe_report(const char *html_path, const char *const *run_dirs, int64_t n_runs);
 
 #ifdef __cplusplus
 }

@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 LAYERS = ["base", "arch", "tensor", "ops", "comm", "data", "model", "safetensors", "train",
-          "interop", "runs", "study", "report"]
+          "interop", "runs", "study", "report", "api"]
 MAX_FILE_LINES = 800
 MAX_FUNCTION_LINES = 80
 ROOTS = ("include", "src", "cli", "tests", "fuzz", "bench")
