@@ -132,6 +132,8 @@ def main():
         parser.error("--pairs below 5 says nothing about the spread")
     shape = SHAPES[options.shape] if options.shape else shape_from_config(options.config)
 
+    # A stopped child would outlive a driver that is terminated: leave through finally.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     sides = []
     try:
         for name, command in (("isomoe", options.isomoe), ("peer", options.peer)):
