@@ -144,6 +144,7 @@ static iso_status fill_tables(iso_tokenizer *tokenizer, const char *name) {
 
 static iso_status encode_bytes(const iso_tokenizer *tokenizer, iso_ids *out, const char *text,
                                int64_t n_bytes) {
+    if (n_bytes == 0) return ISO_OK;
     ISO_TRY(reserve(out, n_bytes));
     int32_t *ids = out->data + out->n;
     for (int64_t i = 0; i < n_bytes; i++) ids[i] = tokenizer->byte_ids[(uint8_t)text[i]];

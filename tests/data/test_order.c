@@ -184,6 +184,27 @@ static void what_was_seen_has_one_hash(void **state) {
     free_split(&changed);
 }
 
+/* Sequences longer than the hash's buffer count to their last token. */
+static void long_sequences_are_hashed_whole(void **state) {
+    (void)state;
+    static const int64_t sizes[] = {5001};
+    memory_split memory;
+    iso_order order;
+    char hashes[2][33];
+    make_split(&memory, sizes, 1);
+    assert_ok(iso_order_init(&order, &memory.split, 5000, 0, 9));
+    for (int i = 0; i < 2; i++) {
+        iso_seen seen;
+        assert_ok(iso_seen_create(&seen, 1));
+        iso_seen_add(&seen, &order, &memory.split, 5000, 0, 1);
+        iso_seen_hex(&seen, hashes[i]);
+        iso_seen_free(&seen);
+        memory.tokens[5000] ^= 1;
+    }
+    assert_string_not_equal(hashes[0], hashes[1]);
+    free_split(&memory);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_across_shards),
@@ -194,6 +215,7 @@ int main(void) {
         cmocka_unit_test(smaller_subsets_are_part_of_larger_ones),
         cmocka_unit_test(targets_are_inputs_one_later),
         cmocka_unit_test(what_was_seen_has_one_hash),
+        cmocka_unit_test(long_sequences_are_hashed_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -109,8 +109,17 @@ static void a_trained_model_is_lossless(void **state) {
     check_losslessness(&tokenizer);
     /* Words that it has learnt are pieces, not bytes. */
     iso_ids ids = {0};
-    assert_ok(iso_tokenizer_encode(&tokenizer, &ids, " return \"the quick brown fox\"", 28));
+    assert_ok(iso_tokenizer_encode(&tokenizer, &ids, " return \"the quick brown fox\"", 29));
     assert_in_range(ids.n, 1, 14);
+    /* U+2581 goes out as its three bytes, and costs what is around it nothing. */
+    iso_ids marked = {0};
+    assert_ok(iso_tokenizer_encode(&tokenizer, &marked,
+                                   " return \"the quick brown fox\"\xE2\x96\x81 return", 39));
+    assert_in_range(marked.n, ids.n + 4, ids.n + 6);
+    assert_memory_equal(marked.data, ids.data, (size_t)ids.n * sizeof *ids.data);
+    assert_int_equal(marked.data[ids.n], tokenizer.byte_ids[0xE2]);
+    assert_int_equal(marked.data[ids.n + 2], tokenizer.byte_ids[0x81]);
+    iso_ids_release(&marked);
     iso_ids_release(&ids);
     iso_tokenizer_close(&tokenizer);
     free(model);
