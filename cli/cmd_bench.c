@@ -3,6 +3,7 @@
 
 #include "arch/count.h"
 #include "arch/shape_search.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/rng.h"
 #include "ops/peak.h"
@@ -11,7 +12,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* The pairs of docs/speed.md: equal N, about 20 % active, De 64; vocabulary 256, no tied head.
  * Sizes: H, L, A, F, E, K, De; S and sequences. */
@@ -27,12 +27,6 @@ static const struct {
 
 /* N of the demo's models: d0 and m0 are its dense and 20 % shapes. */
 #define DEMO_PARAMS 400000
-
-static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static void fill_shape(iso_config *config, size_t i) {
     iso_shape *s = &config->model;
@@ -118,10 +112,10 @@ static void bench_close(bench *b) {
 
 static iso_status bench_run(bench *b, int64_t n_steps, double *seconds) {
     iso_step_result result;
-    double start = now_s();
+    double start = iso_clock_s();
     for (int64_t i = 0; i < n_steps; i++)
         ISO_TRY(iso_trainer_step(b->trainer, ++b->step, b->tokens, b->tokens, &result));
-    *seconds = now_s() - start;
+    *seconds = iso_clock_s() - start;
     return ISO_OK;
 }
 

@@ -1,6 +1,7 @@
 /* isomoe train: one run, from a config to a run folder. */
 #include "cli.h"
 
+#include "base/clock.h"
 #include "ops/ops.h"
 #include "runs/run_folder.h"
 #include "train/loop.h"
@@ -10,7 +11,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* The only state of a signal handler: set by SIGINT, SIGTERM and SIGUSR1, read by the loop. */
 static volatile sig_atomic_t stop_requested;
@@ -37,12 +37,6 @@ typedef struct narrator {
     bool is_fancy, is_open, is_quiet;
 } narrator;
 
-static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static void end_line(narrator *n) {
     if (n->is_open) fputc('\n', stderr);
     n->is_open = false;
@@ -51,7 +45,7 @@ static void end_line(narrator *n) {
 /* `step 120/1200 | loss 1.9312 | ...`: on a terminal redrawn in place, elsewhere a line every few
  * seconds. */
 static void show_step(narrator *n, const iso_step_row *row) {
-    double now = now_s(), every = n->is_fancy ? 0.1 : 5;
+    double now = iso_clock_s(), every = n->is_fancy ? 0.1 : 5;
     bool is_last = row->step == n->steps;
     if (n->is_quiet || (!is_last && now - n->shown_s < every)) return;
     n->shown_s = now;
@@ -73,7 +67,7 @@ static void show_step(narrator *n, const iso_step_row *row) {
 static iso_status on_begin(void *ctx, int64_t step, int64_t *n_replayed) {
     narrator *n = ctx;
     n->first_step = step;
-    n->start_s = now_s();
+    n->start_s = iso_clock_s();
     if (step > 0)
         iso_log(ISO_LOG_INFO, "going on from step %" PRId64 " of %" PRId64, step, n->steps);
     return n->keep.on_begin(n->keep.ctx, step, n_replayed);

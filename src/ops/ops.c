@@ -1,6 +1,6 @@
 #include "ops/ops.h"
 
-#include <time.h>
+#include "base/clock.h"
 
 static const char *const op_names[ISO_OP_N] = {
     "embed_fwd",
@@ -34,15 +34,9 @@ const char *iso_op_name(iso_op op) {
     return op_names[op];
 }
 
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static void op_end(iso_exec *ex, iso_op op, int64_t start_ns) {
     ex->counters->calls[op]++;
-    ex->counters->time_ns[op] += now_ns() - start_ns;
+    ex->counters->time_ns[op] += iso_clock_ns() - start_ns;
 }
 
 static void count(iso_exec *ex, iso_component kind, int64_t flops) {
@@ -58,7 +52,7 @@ static int64_t product_flops(int64_t a, int64_t b, int64_t c) {
 }
 
 void iso_embed_fwd(iso_exec *ex, iso_tensor y, iso_tensor w, const int32_t *ids) {
-    int64_t T = y.dims[0], H = y.dims[1], t0 = now_ns();
+    int64_t T = y.dims[0], H = y.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&y, ex->dtype, 2, T, H, 1));
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 2, w.dims[0], H, 1));
     ex->kernels->embed_fwd(ex, y.data, w.data, ids, T, H);
@@ -66,7 +60,7 @@ void iso_embed_fwd(iso_exec *ex, iso_tensor y, iso_tensor w, const int32_t *ids)
 }
 
 void iso_embed_bwd(iso_exec *ex, iso_tensor dw, iso_tensor dy, const int32_t *ids) {
-    int64_t T = dy.dims[0], H = dy.dims[1], t0 = now_ns();
+    int64_t T = dy.dims[0], H = dy.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&dy, ex->dtype, 2, T, H, 1));
     ISO_ASSERT(iso_tensor_is(&dw, ex->dtype, 2, dw.dims[0], H, 1));
     ex->kernels->embed_bwd(ex, dw.data, dy.data, ids, T, H);
@@ -75,7 +69,7 @@ void iso_embed_bwd(iso_exec *ex, iso_tensor dw, iso_tensor dy, const int32_t *id
 
 void iso_norm_fwd(iso_exec *ex, iso_tensor y, iso_tensor rstd, iso_tensor x, iso_tensor w,
                   double eps) {
-    int64_t T = x.dims[0], H = x.dims[1], t0 = now_ns();
+    int64_t T = x.dims[0], H = x.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, T, H, 1));
     ISO_ASSERT(iso_tensor_is(&y, ex->dtype, 2, T, H, 1));
     ISO_ASSERT(iso_tensor_is(&rstd, ex->dtype, 1, T, 1, 1));
@@ -86,7 +80,7 @@ void iso_norm_fwd(iso_exec *ex, iso_tensor y, iso_tensor rstd, iso_tensor x, iso
 
 void iso_norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dw, iso_tensor dy, iso_tensor x,
                   iso_tensor rstd, iso_tensor w) {
-    int64_t T = x.dims[0], H = x.dims[1], t0 = now_ns();
+    int64_t T = x.dims[0], H = x.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, T, H, 1));
     ISO_ASSERT(iso_tensor_is(&dx, ex->dtype, 2, T, H, 1));
     ISO_ASSERT(iso_tensor_is(&dy, ex->dtype, 2, T, H, 1));
@@ -99,7 +93,7 @@ void iso_norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dw, iso_tensor dy, iso
 
 void iso_linear_fwd(iso_exec *ex, iso_tensor y, iso_tensor residual, iso_tensor x, iso_tensor w,
                     iso_component kind) {
-    int64_t T = x.dims[0], out = w.dims[0], in = w.dims[1], t0 = now_ns();
+    int64_t T = x.dims[0], out = w.dims[0], in = w.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, T, in, 1));
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 2, out, in, 1));
     ISO_ASSERT(iso_tensor_is(&y, ex->dtype, 2, T, out, 1));
@@ -111,7 +105,7 @@ void iso_linear_fwd(iso_exec *ex, iso_tensor y, iso_tensor residual, iso_tensor 
 
 void iso_linear_bwd_input(iso_exec *ex, iso_tensor dx, bool accumulate, iso_tensor dy, iso_tensor w,
                           iso_component kind) {
-    int64_t T = dy.dims[0], out = w.dims[0], in = w.dims[1], t0 = now_ns();
+    int64_t T = dy.dims[0], out = w.dims[0], in = w.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&dx, ex->dtype, 2, T, in, 1));
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 2, out, in, 1));
     ISO_ASSERT(iso_tensor_is(&dy, ex->dtype, 2, T, out, 1));
@@ -122,7 +116,7 @@ void iso_linear_bwd_input(iso_exec *ex, iso_tensor dx, bool accumulate, iso_tens
 
 void iso_linear_bwd_weight(iso_exec *ex, iso_tensor dw, iso_tensor dy, iso_tensor x,
                            iso_component kind) {
-    int64_t T = dy.dims[0], out = dw.dims[0], in = dw.dims[1], t0 = now_ns();
+    int64_t T = dy.dims[0], out = dw.dims[0], in = dw.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, T, in, 1));
     ISO_ASSERT(iso_tensor_is(&dw, ex->dtype, 2, out, in, 1));
     ISO_ASSERT(iso_tensor_is(&dy, ex->dtype, 2, T, out, 1));
@@ -132,7 +126,7 @@ void iso_linear_bwd_weight(iso_exec *ex, iso_tensor dw, iso_tensor dy, iso_tenso
 }
 
 void iso_rope(iso_exec *ex, iso_tensor qkv, const iso_attention *at, double theta, bool inverse) {
-    int64_t t0 = now_ns();
+    int64_t t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&qkv, ex->dtype, 2, at->B * at->S, 3 * at->A * at->d, 1));
     ISO_ASSERT(at->d % 2 == 0);
     ex->kernels->rope(ex, qkv.data, at->B, at->S, at->A, at->d, theta, inverse);
@@ -150,7 +144,7 @@ static void count_attention(iso_exec *ex, const iso_attention *at, bool backward
 
 void iso_attention_fwd(iso_exec *ex, iso_tensor o, iso_tensor lse, iso_tensor qkv,
                        const iso_attention *at) {
-    int64_t T = at->B * at->S, H = at->A * at->d, t0 = now_ns();
+    int64_t T = at->B * at->S, H = at->A * at->d, t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&qkv, ex->dtype, 2, T, 3 * H, 1));
     ISO_ASSERT(iso_tensor_is(&o, ex->dtype, 2, T, H, 1));
     ISO_ASSERT(iso_tensor_is(&lse, ex->dtype, 2, at->B * at->A, at->S, 1));
@@ -161,7 +155,7 @@ void iso_attention_fwd(iso_exec *ex, iso_tensor o, iso_tensor lse, iso_tensor qk
 
 void iso_attention_bwd(iso_exec *ex, iso_tensor dqkv, iso_tensor d_o, iso_tensor o, iso_tensor lse,
                        iso_tensor qkv, const iso_attention *at) {
-    int64_t T = at->B * at->S, H = at->A * at->d, t0 = now_ns();
+    int64_t T = at->B * at->S, H = at->A * at->d, t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&qkv, ex->dtype, 2, T, 3 * H, 1));
     ISO_ASSERT(iso_tensor_is(&dqkv, ex->dtype, 2, T, 3 * H, 1));
     ISO_ASSERT(iso_tensor_is(&o, ex->dtype, 2, T, H, 1));
@@ -173,7 +167,7 @@ void iso_attention_bwd(iso_exec *ex, iso_tensor dqkv, iso_tensor d_o, iso_tensor
 }
 
 void iso_swiglu_fwd(iso_exec *ex, iso_tensor h, iso_tensor gu, iso_tensor row_scale) {
-    int64_t rows = h.dims[0], F = h.dims[1], t0 = now_ns();
+    int64_t rows = h.dims[0], F = h.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&h, ex->dtype, 2, rows, F, 1));
     ISO_ASSERT(iso_tensor_is(&gu, ex->dtype, 2, rows, 2 * F, 1));
     ISO_ASSERT(!row_scale.data || iso_tensor_is(&row_scale, ex->dtype, 1, rows, 1, 1));
@@ -183,7 +177,7 @@ void iso_swiglu_fwd(iso_exec *ex, iso_tensor h, iso_tensor gu, iso_tensor row_sc
 
 void iso_swiglu_bwd(iso_exec *ex, iso_tensor dgu, iso_tensor drow_scale, iso_tensor dh,
                     iso_tensor gu, iso_tensor row_scale) {
-    int64_t rows = dh.dims[0], F = dh.dims[1], t0 = now_ns();
+    int64_t rows = dh.dims[0], F = dh.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&dh, ex->dtype, 2, rows, F, 1));
     ISO_ASSERT(iso_tensor_is(&gu, ex->dtype, 2, rows, 2 * F, 1));
     ISO_ASSERT(iso_tensor_is(&dgu, ex->dtype, 2, rows, 2 * F, 1));
@@ -196,7 +190,7 @@ void iso_swiglu_bwd(iso_exec *ex, iso_tensor dgu, iso_tensor drow_scale, iso_ten
 
 void iso_router_fwd(iso_exec *ex, iso_tensor probs, int32_t *expert, iso_tensor gate,
                     iso_tensor logits, bool norm_topk) {
-    int64_t T = logits.dims[0], E = logits.dims[1], K = gate.dims[1], t0 = now_ns();
+    int64_t T = logits.dims[0], E = logits.dims[1], K = gate.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&probs, ex->dtype, 2, T, E, 1));
     ISO_ASSERT(iso_tensor_is(&logits, ex->dtype, 2, T, E, 1));
     ISO_ASSERT(iso_tensor_is(&gate, ex->dtype, 2, T, K, 1) && K >= 1 && K <= E);
@@ -206,7 +200,7 @@ void iso_router_fwd(iso_exec *ex, iso_tensor probs, int32_t *expert, iso_tensor 
 
 void iso_router_bwd(iso_exec *ex, iso_tensor dlogits, iso_tensor drow_gate, iso_tensor aux_grad,
                     iso_tensor probs, iso_tensor gate, const iso_routing *rt, bool norm_topk) {
-    int64_t n_groups = aux_grad.dims[0], t0 = now_ns();
+    int64_t n_groups = aux_grad.dims[0], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&dlogits, ex->dtype, 2, rt->T, rt->E, 1));
     ISO_ASSERT(iso_tensor_is(&probs, ex->dtype, 2, rt->T, rt->E, 1));
     ISO_ASSERT(iso_tensor_is(&gate, ex->dtype, 2, rt->T, rt->K, 1));
@@ -220,7 +214,7 @@ void iso_router_bwd(iso_exec *ex, iso_tensor dlogits, iso_tensor drow_gate, iso_
 
 void iso_balance(iso_exec *ex, double *loss, iso_tensor aux_grad, iso_tensor probs,
                  const int32_t *expert, int64_t K, double scale) {
-    int64_t T = probs.dims[0], E = probs.dims[1], n_groups = aux_grad.dims[0], t0 = now_ns();
+    int64_t T = probs.dims[0], E = probs.dims[1], n_groups = aux_grad.dims[0], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&probs, ex->dtype, 2, T, E, 1));
     ISO_ASSERT(iso_tensor_is(&aux_grad, ex->dtype, 2, n_groups, E, 1) && T % n_groups == 0);
     ex->kernels->balance(ex, loss, aux_grad.data, probs.data, expert, T, E, K, T / n_groups, scale);
@@ -228,7 +222,7 @@ void iso_balance(iso_exec *ex, double *loss, iso_tensor aux_grad, iso_tensor pro
 }
 
 void iso_route_sort(iso_exec *ex, iso_routing *rt, iso_tensor row_gate, iso_tensor gate) {
-    int64_t t0 = now_ns();
+    int64_t t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&row_gate, ex->dtype, 1, rt->T * rt->K, 1, 1));
     ISO_ASSERT(iso_tensor_is(&gate, ex->dtype, 2, rt->T, rt->K, 1));
     ISO_ASSERT(rt->T * rt->K < INT32_MAX);
@@ -237,7 +231,7 @@ void iso_route_sort(iso_exec *ex, iso_routing *rt, iso_tensor row_gate, iso_tens
 }
 
 void iso_gather(iso_exec *ex, iso_tensor y, iso_tensor x, const iso_routing *rt) {
-    int64_t R = rt->T * rt->K, H = x.dims[1], t0 = now_ns();
+    int64_t R = rt->T * rt->K, H = x.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&y, ex->dtype, 2, R, H, 1));
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, rt->T, H, 1));
     ex->kernels->gather(ex, y.data, x.data, rt->row_token, R, H);
@@ -245,7 +239,7 @@ void iso_gather(iso_exec *ex, iso_tensor y, iso_tensor x, const iso_routing *rt)
 }
 
 void iso_combine(iso_exec *ex, iso_tensor y, iso_tensor base, iso_tensor x, const iso_routing *rt) {
-    int64_t H = y.dims[1], t0 = now_ns();
+    int64_t H = y.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&y, ex->dtype, 2, rt->T, H, 1));
     ISO_ASSERT(!base.data || iso_tensor_is(&base, ex->dtype, 2, rt->T, H, 1));
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, rt->T * rt->K, H, 1));
@@ -255,7 +249,7 @@ void iso_combine(iso_exec *ex, iso_tensor y, iso_tensor base, iso_tensor x, cons
 
 void iso_grouped_fwd(iso_exec *ex, iso_tensor y, iso_tensor x, iso_tensor w,
                      const iso_routing *rt) {
-    int64_t R = rt->T * rt->K, out = w.dims[1], in = w.dims[2], t0 = now_ns();
+    int64_t R = rt->T * rt->K, out = w.dims[1], in = w.dims[2], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 3, rt->E, out, in));
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, R, in, 1));
     ISO_ASSERT(iso_tensor_is(&y, ex->dtype, 2, R, out, 1));
@@ -266,7 +260,7 @@ void iso_grouped_fwd(iso_exec *ex, iso_tensor y, iso_tensor x, iso_tensor w,
 
 void iso_grouped_bwd_input(iso_exec *ex, iso_tensor dx, iso_tensor dy, iso_tensor w,
                            const iso_routing *rt) {
-    int64_t R = rt->T * rt->K, out = w.dims[1], in = w.dims[2], t0 = now_ns();
+    int64_t R = rt->T * rt->K, out = w.dims[1], in = w.dims[2], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 3, rt->E, out, in));
     ISO_ASSERT(iso_tensor_is(&dx, ex->dtype, 2, R, in, 1));
     ISO_ASSERT(iso_tensor_is(&dy, ex->dtype, 2, R, out, 1));
@@ -277,7 +271,7 @@ void iso_grouped_bwd_input(iso_exec *ex, iso_tensor dx, iso_tensor dy, iso_tenso
 
 void iso_grouped_bwd_weight(iso_exec *ex, iso_tensor dw, iso_tensor dy, iso_tensor x,
                             const iso_routing *rt) {
-    int64_t R = rt->T * rt->K, out = dw.dims[1], in = dw.dims[2], t0 = now_ns();
+    int64_t R = rt->T * rt->K, out = dw.dims[1], in = dw.dims[2], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&dw, ex->dtype, 3, rt->E, out, in));
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, R, in, 1));
     ISO_ASSERT(iso_tensor_is(&dy, ex->dtype, 2, R, out, 1));
@@ -288,7 +282,7 @@ void iso_grouped_bwd_weight(iso_exec *ex, iso_tensor dw, iso_tensor dy, iso_tens
 
 void iso_head_loss(iso_exec *ex, double *nats, iso_tensor dx, iso_tensor dw, iso_tensor x,
                    iso_tensor w, const int32_t *targets, double scale) {
-    int64_t T = x.dims[0], H = x.dims[1], V = w.dims[0], t0 = now_ns();
+    int64_t T = x.dims[0], H = x.dims[1], V = w.dims[0], t0 = iso_clock_ns();
     bool backward = dx.n_dims != 0;
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, T, H, 1));
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 2, V, H, 1));
@@ -301,7 +295,7 @@ void iso_head_loss(iso_exec *ex, double *nats, iso_tensor dx, iso_tensor dw, iso
 }
 
 double iso_sum_squares(iso_exec *ex, iso_tensor x) {
-    int64_t t0 = now_ns();
+    int64_t t0 = iso_clock_ns();
     ISO_ASSERT(x.dtype == ex->dtype);
     double sum = ex->kernels->sum_squares(ex, x.data, iso_tensor_numel(&x));
     op_end(ex, ISO_OP_SUM_SQUARES, t0);
@@ -310,7 +304,7 @@ double iso_sum_squares(iso_exec *ex, iso_tensor x) {
 
 void iso_adamw_step(iso_exec *ex, iso_tensor p, iso_tensor m, iso_tensor v, iso_tensor g,
                     const iso_adamw *adamw) {
-    int64_t n = iso_tensor_numel(&p), t0 = now_ns();
+    int64_t n = iso_tensor_numel(&p), t0 = iso_clock_ns();
     ISO_ASSERT(p.dtype == ex->dtype && iso_tensor_numel(&g) == n && g.dtype == ex->dtype);
     ISO_ASSERT(iso_tensor_numel(&m) == n && iso_tensor_numel(&v) == n);
     ex->kernels->adamw(ex, p.data, m.data, v.data, g.data, n, adamw);

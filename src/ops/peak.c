@@ -1,7 +1,8 @@
 #include "ops/peak.h"
 
+#include "base/clock.h"
+
 #include <immintrin.h>
-#include <time.h>
 
 #define N_CHAINS 12 /* enough independent chains to hide the latency of two units */
 #define N_ROUNDS ((int64_t)1 << 16)
@@ -45,12 +46,6 @@ static void burn_piece(void *ctx, int64_t i_piece, int i_thread) {
     job->results[i_piece] = job->burn();
 }
 
-static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 double iso_peak_flops(iso_pool *pool) {
     peak_job job = {.burn = burn_sse};
     int64_t width = 4, n_threads = iso_pool_n_threads(pool);
@@ -60,9 +55,9 @@ double iso_peak_flops(iso_pool *pool) {
         job.burn = burn_avx2, width = 8;
     double best = 0, flops = (double)(2 * width * N_CHAINS * N_ROUNDS * n_threads);
     for (int i = 0; i < 5; i++) {
-        double start = now_s();
+        double start = iso_clock_s();
         iso_pool_run(pool, n_threads, burn_piece, &job);
-        double rate = flops / (now_s() - start);
+        double rate = flops / (iso_clock_s() - start);
         if (rate > best) best = rate;
     }
     return best;

@@ -1,11 +1,11 @@
 #include "study/speed.h"
 
+#include "base/clock.h"
 #include "base/rng.h"
 #include "train/trainer.h"
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define MEASURE_S 0.5
 
@@ -17,17 +17,11 @@ typedef struct probe {
     char message[ISO_ERROR_BYTES];
 } probe;
 
-static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static iso_status run_steps(probe *p, iso_trainer *trainer, const int32_t *tokens, double seconds,
                             double *tokens_per_s) {
-    double start = now_s(), elapsed = 0;
+    double start = iso_clock_s(), elapsed = 0;
     int64_t n_steps = 0;
-    for (; elapsed < seconds; n_steps++, elapsed = now_s() - start) {
+    for (; elapsed < seconds; n_steps++, elapsed = iso_clock_s() - start) {
         iso_step_result result;
         ISO_TRY(iso_trainer_step(trainer, n_steps + 1, tokens, tokens, &result));
     }

@@ -1,6 +1,7 @@
 /* loop.c - see loop.h. State is in `loop`; a run is set_up, (resume), steps, finish. */
 #include "train/loop.h"
 
+#include "base/clock.h"
 #include "data/order.h"
 #include "ops/peak.h"
 #include "train/checkpoint.h"
@@ -12,7 +13,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <xxhash.h>
 
 typedef struct loop {
@@ -34,12 +34,6 @@ typedef struct loop {
     uint64_t batch_hash;
     double train_s, wall_before_s, start_s, peak_flops;
 } loop;
-
-static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* --- setting up --- */
 
@@ -77,7 +71,7 @@ static iso_status open_data(loop *run) {
 
 static iso_status set_up(loop *run) {
     const iso_config *config = run->config;
-    run->start_s = now_s();
+    run->start_s = iso_clock_s();
     if (config->train.precision != ISO_PRECISION_FP32)
         return iso_fail(ISO_ERR_UNSUPPORTED, "train.precision: this build trains in fp32 only");
     ISO_TRY(open_data(run));
@@ -138,7 +132,7 @@ static bool hex_to_u64(uint64_t *out, const json_t *value) {
 }
 
 static double wall_s(const loop *run) {
-    return run->wall_before_s + now_s() - run->start_s;
+    return run->wall_before_s + iso_clock_s() - run->start_s;
 }
 
 /* The loop's own state: everything that is neither a tensor nor a function of the step. */
@@ -334,7 +328,7 @@ static iso_status evaluate(loop *run, bool is_final) {
 static iso_status one_step(loop *run) {
     const iso_config *config = run->config;
     int64_t S = config->model.max_position_embeddings, B = config->train.batch_size;
-    double start = now_s();
+    double start = iso_clock_s();
     iso_step_result result;
     iso_order_fill(&run->order, &run->dataset.train, S, run->step * B, B, run->inputs,
                    run->targets);
@@ -343,7 +337,7 @@ static iso_status one_step(loop *run) {
     run->batch_hash =
         XXH3_64bits_withSeed(run->inputs, (size_t)(B * S) * sizeof *run->inputs, run->batch_hash);
     run->step++;
-    double step_s = now_s() - start;
+    double step_s = iso_clock_s() - start;
     run->train_s += step_s;
     return tell_step(run, &result, step_s);
 }
