@@ -1,10 +1,11 @@
 /* Colours, chatter and the progress line: everything that goes to a terminal. */
 #include "cli.h"
 
+#include "base/clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #define QUIET_S        2.0 /* work shorter than this shows no progress */
@@ -50,12 +51,6 @@ void cli_log_start(iso_log_level level) {
     iso_log_set(print_log, level);
 }
 
-static double now_s(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 void cli_progress_start(cli_progress *progress, const char *label, const char *unit, int64_t first,
                         int64_t total) {
     *progress = (cli_progress){
@@ -63,7 +58,7 @@ void cli_progress_start(cli_progress *progress, const char *label, const char *u
         .unit = unit,
         .total = total,
         .first = first,
-        .start_s = now_s(),
+        .start_s = iso_clock_s(),
         .fancy = cli_is_fancy(stderr),
     };
 }
@@ -100,7 +95,7 @@ static void cut_to_width(char *line) {
 }
 
 void cli_progress_update(cli_progress *progress, int64_t n_done, const char *note) {
-    double now = now_s(), elapsed = now - progress->start_s;
+    double now = iso_clock_s(), elapsed = now - progress->start_s;
     double pause = progress->fancy ? REDRAW_S : PLAIN_LINE_S;
     if (elapsed < QUIET_S || (progress->shown_s > 0.0 && now - progress->shown_s < pause)) return;
     iso_str line = {0};

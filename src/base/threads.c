@@ -20,6 +20,8 @@
  */
 #include "base/threads.h"
 
+#include "base/clock.h"
+
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -80,23 +82,17 @@ static void cpu_pause(void) {
 #endif
 }
 
-static int64_t now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 /* Spins until is_done(pool) or the time is up; whether it is done. */
 static bool spin_until(iso_pool *pool, bool (*is_done)(iso_pool *)) {
     if (is_done(pool)) return true;
     if (!pool->spins) return false;
-    int64_t end_ns = now_ns() + SPIN_NS;
+    int64_t end_ns = iso_clock_ns() + SPIN_NS;
     do {
         for (int i = 0; i < 16; i++) {
             cpu_pause();
             if (is_done(pool)) return true;
         }
-    } while (now_ns() < end_ns);
+    } while (iso_clock_ns() < end_ns);
     return false;
 }
 
