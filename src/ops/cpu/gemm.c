@@ -23,6 +23,9 @@
 #endif
 #define BLOCK_K 256 /* a strip of B, 48 columns, is 48 KiB */
 
+/* The tile is unrolled 24-fold; with UBSan's checks in it a compiler needs minutes. */
+#define UNCHECKED __attribute__((no_sanitize("undefined")))
+
 typedef struct strip {
     const float *b; /* (K, n_cols) */
     float *c;       /* (M, n_cols) */
@@ -34,7 +37,7 @@ typedef struct strip {
 
 /* One tile: rows i.. of a strip of n_vectors vectors, the last one partial or not. Rows beyond M
  * repeat the last one and are not stored. Constant arguments: inlined once for each choice. */
-VEC_INLINE void run_tile(const strip *s, int64_t i, int n_vectors, bool is_partial) {
+UNCHECKED VEC_INLINE void run_tile(const strip *s, int64_t i, int n_vectors, bool is_partial) {
     const float *rows[TILE_ROWS], *b = s->b;
     vec acc[TILE_ROWS][TILE_VECTORS], col[TILE_VECTORS];
     int64_t last = s->n_cols - (n_vectors - 1) * VEC_LANES, n_rows = cpu_min(TILE_ROWS, s->M - i);
@@ -76,7 +79,7 @@ VEC_INLINE void run_tile(const strip *s, int64_t i, int n_vectors, bool is_parti
     }
 }
 
-static void run_strip(const strip *s) {
+UNCHECKED static void run_strip(const strip *s) {
     bool is_partial = s->n_cols % VEC_LANES != 0;
     int64_t n_vectors = cpu_ceil_div(s->n_cols, VEC_LANES);
     for (int64_t i = 0; i < s->M; i += TILE_ROWS) {
