@@ -27,11 +27,11 @@ done
 # "-" is any version (packages that follow security or point releases). Caps in bytes of text.
 small_table='
 train_general  dict-gcide            0.48.5+nmu2                      dict     12000000 usr/share/dictd/gcide
-train_maths    metamath-databases    0.0.0~20210101.git55fe226-2      metamath 6000000 usr/share/metamath/databases/set.mm
-train_maths    hol88-source          2.02.19940316dfsg-5              ml        2000000 usr/share/hol88-2.02.19940316dfsg
-train_maths    hol88-library-source  2.02.19940316dfsg-5              ml        2000000 usr/share/hol88-2.02.19940316dfsg
-train_maths    hol88-contrib-source  2.02.19940316dfsg-5              ml        2000000 usr/share/hol88-2.02.19940316dfsg
-train_code     golang-1.19-src       1.19.8-2                         go       12000000 usr/share/go-1.19/src
+train_maths    metamath-databases    0.0.0~20210101.git55fe226-2      metamath 3000000 usr/share/metamath/databases/set.mm
+train_maths    hol88-source          2.02.19940316dfsg-5              ml        1000000 usr/share/hol88-2.02.19940316dfsg
+train_maths    hol88-library-source  2.02.19940316dfsg-5              ml        1000000 usr/share/hol88-2.02.19940316dfsg
+train_maths    hol88-contrib-source  2.02.19940316dfsg-5              ml        1000000 usr/share/hol88-2.02.19940316dfsg
+train_code     golang-1.19-src       1.19.8-2                         go        6000000 usr/share/go-1.19/src
 val_general    dict-foldoc           20230119-1                       dict      3000000 usr/share/dictd/foldoc
 val_maths      hol-light             20230128-1+b1                    ml        3000000 usr/share/hol-light
 val_code       python3-networkx      2.8.8-1                          py        3000000 usr/lib/python3/dist-packages/networkx
