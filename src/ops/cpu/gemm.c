@@ -1,6 +1,6 @@
 /* gemm.c - matrix products too small for a library: attention heads, experts, narrow layers.
  *
- * Nothing is packed. A tile of 8 rows by up to 3 vectors of C stays in registers while the inner
+ * Nothing is packed. A tile of up to 8 rows by 3 registers of C stays in registers while the inner
  * dimension runs; B's rows are read as they lie, A one number at a time, so A may be transposed
  * for free, and B may not (transpose it first: iso_cpu_transpose). What a library spends on copying
  * its operands is more than half of such a product.
@@ -11,15 +11,19 @@
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/vec.h"
 
+/* The widest register, and how many of C's a tile may hold and still leave room for B and A. */
 #if defined(__AVX512F__)
-#define TILE_ROWS    8 /* 24 of 32 registers hold C */
-#define TILE_VECTORS 3
+#define REG_LANES 16
+#define TILE_ROWS 8 /* 24 of 32 registers */
+#define TILE_REGS 3
 #elif defined(__AVX2__)
-#define TILE_ROWS    6 /* 12 of 16 */
-#define TILE_VECTORS 1
+#define REG_LANES 8
+#define TILE_ROWS 6 /* 12 of 16 */
+#define TILE_REGS 2
 #else
-#define TILE_ROWS    2 /* 8 of 16 */
-#define TILE_VECTORS 1
+#define REG_LANES 4
+#define TILE_ROWS 4 /* 8 of 16 */
+#define TILE_REGS 2
 #endif
 #define BLOCK_K 256 /* a strip of B, 48 columns, is 48 KiB */
 
@@ -35,73 +39,79 @@ typedef struct strip {
     bool accumulate;
 } strip;
 
-/* One tile: rows i.. of a strip of n_vectors vectors, the last one partial or not. Rows beyond M
+typedef float reg __attribute__((vector_size(4 * REG_LANES)));
+typedef float reg_unaligned __attribute__((vector_size(4 * REG_LANES), aligned(4), may_alias));
+
+/* The first n lanes, the others 0; all of them if not is_partial. */
+VEC_INLINE reg load_reg(const float *p, bool is_partial, int64_t n) {
+    if (!is_partial) return *(const reg_unaligned *)p;
+#ifdef __AVX512F__
+    return (reg)vec_load_part(p, n);
+#else
+    reg r = {0};
+    memcpy(&r, p, (size_t)n * sizeof *p);
+    return r;
+#endif
+}
+
+VEC_INLINE void store_reg(float *p, reg r, bool is_partial, int64_t n) {
+    if (!is_partial)
+        *(reg_unaligned *)p = r;
+    else
+#ifdef __AVX512F__
+        vec_store_part(p, (vec)r, n);
+#else
+        memcpy(p, &r, (size_t)n * sizeof *p);
+#endif
+}
+
+/* One tile: rows i.. of a strip of n_regs registers, the last one partial or not. Rows beyond M
  * repeat the last one and are not stored. Constant arguments: inlined once for each choice. */
-UNCHECKED VEC_INLINE void run_tile(const strip *s, int64_t i, int n_vectors, bool is_partial) {
+UNCHECKED VEC_INLINE void run_tile(const strip *s, int64_t i, int n_regs, bool is_partial) {
     const float *rows[TILE_ROWS], *b = s->b;
-    vec acc[TILE_ROWS][TILE_VECTORS], col[TILE_VECTORS];
-    int64_t last = s->n_cols - (n_vectors - 1) * VEC_LANES, n_rows = cpu_min(TILE_ROWS, s->M - i);
+    reg acc[TILE_ROWS][TILE_REGS], col[TILE_REGS];
+    int64_t last = s->n_cols - (n_regs - 1) * REG_LANES, n_rows = cpu_min(TILE_ROWS, s->M - i);
     float *c = s->c + i * s->ldc;
 #pragma GCC unroll 8
     for (int r = 0; r < TILE_ROWS; r++) {
         int64_t row = cpu_min(r, n_rows - 1);
         rows[r] = s->a + (i + row) * s->a_row;
 #pragma GCC unroll 3
-        for (int v = 0; v < n_vectors; v++) {
-            const float *p = c + row * s->ldc + v * VEC_LANES;
-            acc[r][v] = !s->accumulate                     ? vec_set(0)
-                        : is_partial && v == n_vectors - 1 ? vec_load_part(p, last)
-                                                           : vec_load(p);
-        }
+        for (int v = 0; v < n_regs; v++)
+            acc[r][v] = s->accumulate ? load_reg(c + row * s->ldc + v * REG_LANES,
+                                                 is_partial && v == n_regs - 1, last)
+                                      : (reg){0};
     }
     for (int64_t k = 0, at = 0; k < s->K; k++, at += s->a_col, b += s->ldb) {
 #pragma GCC unroll 3
-        for (int v = 0; v < n_vectors; v++) {
-            const float *p = b + v * VEC_LANES;
-            col[v] = is_partial && v == n_vectors - 1 ? vec_load_part(p, last) : vec_load(p);
-        }
+        for (int v = 0; v < n_regs; v++)
+            col[v] = load_reg(b + v * REG_LANES, is_partial && v == n_regs - 1, last);
 #pragma GCC unroll 8
         for (int r = 0; r < TILE_ROWS; r++)
 #pragma GCC unroll 3
-            for (int v = 0; v < n_vectors; v++) acc[r][v] += rows[r][at] * col[v];
+            for (int v = 0; v < n_regs; v++) acc[r][v] += rows[r][at] * col[v];
     }
 #pragma GCC unroll 8
     for (int r = 0; r < TILE_ROWS; r++) {
         if (r >= n_rows) break;
 #pragma GCC unroll 3
-        for (int v = 0; v < n_vectors; v++) {
-            float *p = c + r * s->ldc + v * VEC_LANES;
-            if (is_partial && v == n_vectors - 1)
-                vec_store_part(p, acc[r][v], last);
-            else
-                vec_store(p, acc[r][v]);
-        }
+        for (int v = 0; v < n_regs; v++)
+            store_reg(c + r * s->ldc + v * REG_LANES, acc[r][v], is_partial && v == n_regs - 1,
+                      last);
     }
 }
 
 UNCHECKED static void run_strip(const strip *s) {
-    bool is_partial = s->n_cols % VEC_LANES != 0;
-    int64_t n_vectors = cpu_ceil_div(s->n_cols, VEC_LANES);
+    bool is_partial = s->n_cols % REG_LANES != 0;
+    int64_t n_regs = cpu_ceil_div(s->n_cols, REG_LANES);
     for (int64_t i = 0; i < s->M; i += TILE_ROWS) {
-        if (n_vectors == 1) {
-            if (is_partial)
-                run_tile(s, i, 1, true);
-            else
-                run_tile(s, i, 1, false);
-        }
-#if TILE_VECTORS > 1
-        if (n_vectors == 2) {
-            if (is_partial)
-                run_tile(s, i, 2, true);
-            else
-                run_tile(s, i, 2, false);
-        }
-        if (n_vectors == 3) {
-            if (is_partial)
-                run_tile(s, i, 3, true);
-            else
-                run_tile(s, i, 3, false);
-        }
+        if (n_regs == 1 && is_partial) run_tile(s, i, 1, true);
+        if (n_regs == 1 && !is_partial) run_tile(s, i, 1, false);
+        if (n_regs == 2 && is_partial) run_tile(s, i, 2, true);
+        if (n_regs == 2 && !is_partial) run_tile(s, i, 2, false);
+#if TILE_REGS > 2
+        if (n_regs == 3 && is_partial) run_tile(s, i, 3, true);
+        if (n_regs == 3 && !is_partial) run_tile(s, i, 3, false);
 #endif
     }
 }
@@ -111,15 +121,14 @@ void ISO_ISA_NAME(iso_cpu_gemm_small)(bool trans_a, int64_t M, int64_t N, int64_
                                       float *c, int64_t ldc) {
     strip s = {.M = M, .ldb = ldb, .ldc = ldc, .accumulate = accumulate};
     s.a_row = trans_a ? 1 : lda, s.a_col = trans_a ? lda : 1;
-    /* Four vectors are better done as two and two than as three and one. */
-    int64_t n_vectors = cpu_ceil_div(N, VEC_LANES),
-            n_strips = cpu_ceil_div(n_vectors, TILE_VECTORS);
+    /* Four registers are better done as two and two than as three and one. */
+    int64_t n_regs = cpu_ceil_div(N, REG_LANES), n_strips = cpu_ceil_div(n_regs, TILE_REGS);
     for (int64_t k = 0; k == 0 || k < K; k += BLOCK_K) {
         s.K = cpu_min(BLOCK_K, K - k);
         s.a = a + k * s.a_col;
         for (int64_t i_strip = 0; i_strip < n_strips; i_strip++) {
-            int64_t col = i_strip * n_vectors / n_strips * VEC_LANES;
-            int64_t end = (i_strip + 1) * n_vectors / n_strips * VEC_LANES;
+            int64_t col = i_strip * n_regs / n_strips * REG_LANES;
+            int64_t end = (i_strip + 1) * n_regs / n_strips * REG_LANES;
             s.n_cols = cpu_min(N, end) - col;
             s.b = b + k * ldb + col;
             s.c = c + col;
