@@ -9,7 +9,9 @@
 #define SMALL_PARAMS 6e7
 
 /* Best multiplier by activation rate, descending. */
-static const struct { double rate, multiplier; } swept[] = {{1.0, 0.25}, {0.2, 0.25}};
+static const struct {
+    double rate, multiplier;
+} swept[] = {{1.0, 0.25}, {0.494, 0.25}, {0.356, 0.5}, {0.264, 0.5}, {0.195, 0.5}};
 #define N_SWEPT (sizeof swept / sizeof *swept)
 
 double iso_lr_rule_multiplier(double params, double tokens, double activation_rate) {
