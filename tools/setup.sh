@@ -12,7 +12,7 @@ packages_of() {
         echo libdnnl-dev libjansson-dev libyaml-dev libsqlite3-dev libzstd-dev zlib1g-dev
         echo libxxhash-dev libssl-dev libutf8proc-dev libsentencepiece-dev librandom123-dev
         ;;
-    test) echo libcmocka-dev python3 zstd gzip ;;
+    test) echo libcmocka-dev python3 jq zstd gzip ;;
     lint) echo git python3 clang-14 libomp-14-dev clang-format-14 cppcheck ;;
     *)
         echo "setup.sh: no group '$1'; there are build, test, lint" >&2

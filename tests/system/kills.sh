@@ -72,7 +72,7 @@ done
 # Politely asked, it saves first: nothing is replayed.
 for signal in TERM USR1; do
     until rm -rf asked && {
-        "$ISOMOE" train moe.yaml --out asked --quiet --train.steps="$STEPS" 2>asked.log &
+        "$ISOMOE" train "$side.yaml" --out asked --quiet --train.steps="$STEPS" 2>asked.log &
         pid=$!
         wait_for_steps asked 9 $pid && kill -$signal $pid 2>/dev/null
         wait $pid
@@ -82,9 +82,9 @@ for signal in TERM USR1; do
     check "SIG$signal: exit 75" test $code -eq 75
     check "SIG$signal: state preempted" test "$(fact asked/summary.json .state)" = preempted
     check "SIG$signal: says how to go on" grep -q "run the same command to go on" asked.log
-    isomoe train moe.yaml --out asked --quiet --train.steps="$STEPS" --train.threads=3 2>train.log || cat train.log
+    isomoe train "$side.yaml" --out asked --quiet --train.steps="$STEPS" --train.threads=3 2>train.log || cat train.log
     fingerprint asked >asked.print
-    same "SIG$signal: resumed, the run is the undisturbed one" moe.print asked.print
+    same "SIG$signal: resumed, the run is the undisturbed one" "$side.print" asked.print
     check "SIG$signal: no step is done twice" test "$(fact asked/summary.json .replayed_steps)" -eq 0
 done
 finish
