@@ -4,8 +4,8 @@
 # one that was cut short goes on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=tools/prove_lib.sh
 . tools/prove_lib.sh
-isomoe=$PWD/build/release/cli/isomoe
 work=build/prove/threads-$(build_key)
 steps=${STEPS:-40}
 [ -f demo/corpus/complete ] || { tools/fetch_corpus.sh demo/corpus && : >demo/corpus/complete; }
@@ -20,7 +20,7 @@ for side in dense moe-20 moe-50; do
     for threads in 1 2 3 7; do
         run=$work/$side-$threads
         grep -qs '"state": "finished"' "$run/summary.json" || "$isomoe" train "$work/plan/configs/$side-s1.yaml" \
-            --out "$run" --quiet --train.steps="$steps" --train.threads=$threads --data.unique_tokens=20000 \
+            --out "$run" --quiet --train.steps="$steps" --train.warmup_steps=4 --train.threads=$threads --data.unique_tokens=20000 \
             --train.checkpoint_every=15 --train.eval_every=10 --train.final_eval_tokens=16384
         losses=$(sed -E 's/,"(step_ms|tokens_per_s|mfu)":[^,}]*//g' "$run/metrics.jsonl" | grep -v replayed_steps |
             sha256sum | cut -c1-16)
