@@ -18,8 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* One training document in so many is held out: on the few megabytes of a small comparison the usual
- * 1 in 200 would leave some dozens of documents, and their choice would decide the score. */
+/* One training document in so many is held out: on the few megabytes of a small comparison the
+ * usual 1 in 200 would leave some dozens of documents, and their choice would decide the score. */
 #define HOLDOUT_ONE_IN 40
 
 typedef struct compare_args {

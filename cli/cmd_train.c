@@ -30,8 +30,12 @@ static void catch_signals(void) {
     /* Only once: a second Ctrl-C ends the process at once. */
     struct sigaction action = {.sa_handler = request_stop, .sa_flags = flags | (int)SA_RESETHAND};
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-        sigaction(signals[i], &action, NULL);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        struct sigaction before;
+        sigaction(signals[i], NULL, &before);
+        /* Who started us with a signal ignored (nohup, isomoe compare) wants it ignored. */
+        if (before.sa_handler != SIG_IGN) sigaction(signals[i], &action, NULL);
+    }
 }
 
 /* --- the terminal's share of what the loop emits --- */
