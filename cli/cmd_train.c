@@ -19,16 +19,11 @@ static void request_stop(int signal_number) {
     stop_requested = signal_number;
 }
 
-/* The handler gets a stack of its own: the code that oneDNN writes at run time uses the stack
- * pointer as one more register, so a signal in the middle of a product would be delivered onto the
- * heap. */
+/* Handlers run between steps only: the loop keeps signals out of generated code (train/loop.c). */
 static void catch_signals(void) {
     static const int signals[] = {SIGINT, SIGTERM, SIGUSR1};
-    static char handler_stack[1 << 16]; /* a frame with all vector registers takes up to 12 KiB */
-    stack_t stack = {.ss_sp = handler_stack, .ss_size = sizeof handler_stack};
-    int flags = sigaltstack(&stack, NULL) == 0 ? SA_ONSTACK : 0;
     /* Only once: a second Ctrl-C ends the process at once. */
-    struct sigaction action = {.sa_handler = request_stop, .sa_flags = flags | (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = request_stop, .sa_flags = (int)SA_RESETHAND};
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         struct sigaction before;
