@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -108,6 +109,8 @@ static int64_t count_waiting(iso_job *jobs, int64_t n_jobs) {
 static void take_note(iso_job *job, int wait_status) {
     job->exit_code =
         WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
+    /* Asked to stop before it could listen, a run has nothing to save. */
+    if (job->exit_code == 128 + SIGTERM) job->exit_code = EXIT_PREEMPTED;
     job->state = job->exit_code == 0                ? ISO_JOB_DONE
                  : job->exit_code == EXIT_PREEMPTED ? ISO_JOB_PREEMPTED
                                                     : ISO_JOB_FAILED;
