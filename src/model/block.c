@@ -1,10 +1,6 @@
 /* block.c - attention and the SwiGLU FFN, forward and backward. */
 #include "model/blocks.h"
 
-static iso_tensor no_tensor(void) {
-    return (iso_tensor){0};
-}
-
 static iso_attention attention_of(const iso_model *model, int64_t B) {
     const iso_shape *s = &model->shape;
     return (iso_attention){.B = B,
@@ -26,7 +22,7 @@ void iso_attention_block_fwd(iso_model *model, int64_t layer, iso_tensor x, int6
     iso_tensor w_norm = iso_model_weight(model, ISO_FIELD_NORM1, layer, H, 0);
     iso_norm_fwd(ex, norm, iso_model_vec(model, acts->rstd1, T), x, w_norm,
                  model->shape.rms_norm_eps);
-    iso_linear_fwd(ex, qkv, no_tensor(), norm,
+    iso_linear_fwd(ex, qkv, iso_no_tensor(), norm,
                    iso_model_weight(model, ISO_FIELD_Q, layer, 3 * H, H), ISO_COMPONENT_ATTENTION);
     if (model->shape.position == ISO_POSITION_ROPE)
         iso_rope(ex, qkv, &at, model->shape.rope_theta, false);
@@ -74,9 +70,9 @@ void iso_ffn_fwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int
     iso_field down = (iso_field)(gate + 2);
     iso_tensor gate_up = iso_model_mat(model, acts->gate_up, T, 2 * F);
     iso_tensor hidden = iso_model_mat(model, acts->hidden, T, F);
-    iso_linear_fwd(ex, gate_up, no_tensor(), iso_model_mat(model, acts->norm2, T, H),
+    iso_linear_fwd(ex, gate_up, iso_no_tensor(), iso_model_mat(model, acts->norm2, T, H),
                    iso_model_weight(model, gate, layer, 2 * F, H), component);
-    iso_swiglu_fwd(ex, hidden, gate_up, no_tensor());
+    iso_swiglu_fwd(ex, hidden, gate_up, iso_no_tensor());
     iso_linear_fwd(ex, iso_model_mat(model, acts->out, T, H),
                    iso_model_mat(model, acts->middle, T, H), hidden,
                    iso_model_weight(model, down, layer, H, F), component);
@@ -96,8 +92,8 @@ void iso_ffn_bwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int
     iso_linear_bwd_input(ex, d_hidden, false, d, iso_model_weight(model, down, layer, H, F),
                          component);
     iso_linear_bwd_weight(ex, iso_model_grad(model, down, layer, H, F), d, hidden, component);
-    iso_swiglu_bwd(ex, d_gate_up, no_tensor(), d_hidden,
-                   iso_model_mat(model, acts->gate_up, T, 2 * F), no_tensor());
+    iso_swiglu_bwd(ex, d_gate_up, iso_no_tensor(), d_hidden,
+                   iso_model_mat(model, acts->gate_up, T, 2 * F), iso_no_tensor());
     iso_linear_bwd_weight(ex, iso_model_grad(model, gate, layer, 2 * F, H), d_gate_up,
                           iso_model_mat(model, acts->norm2, T, H), component);
     iso_linear_bwd_input(ex, d_norm, accumulate, d_gate_up,

@@ -218,7 +218,7 @@ void iso_model_score(iso_model *model, const int32_t *inputs, const int32_t *tar
     int64_t V = model->shape.vocab_size, H = model->shape.hidden_size;
     int64_t T = B * model->shape.max_position_embeddings;
     iso_model_forward(model, inputs, B);
-    iso_head_loss(model->exec, nats, (iso_tensor){0}, (iso_tensor){0},
+    iso_head_loss(model->exec, nats, iso_no_tensor(), iso_no_tensor(),
                   iso_model_mat(model, model->final_norm, T, H),
                   iso_model_weight(model, head_field(model), -1, V, H), targets, 0);
 }
@@ -226,7 +226,7 @@ void iso_model_score(iso_model *model, const int32_t *inputs, const int32_t *tar
 void iso_model_logits(iso_model *model, int64_t first_row, int64_t n_rows, void *logits) {
     int64_t V = model->shape.vocab_size, H = model->shape.hidden_size;
     void *x = element(model, model->final_norm, first_row * H);
-    iso_linear_fwd(model->exec, iso_model_mat(model, logits, n_rows, V), (iso_tensor){0},
+    iso_linear_fwd(model->exec, iso_model_mat(model, logits, n_rows, V), iso_no_tensor(),
                    iso_model_mat(model, x, n_rows, H),
                    iso_model_weight(model, head_field(model), -1, V, H), ISO_COMPONENT_HEAD);
 }

@@ -6,10 +6,6 @@
  */
 #include "model/blocks.h"
 
-static iso_tensor no_tensor(void) {
-    return (iso_tensor){0};
-}
-
 typedef struct moe_sizes {
     int64_t H, E, K, De, Dse, R;
 } moe_sizes;
@@ -47,7 +43,7 @@ static void route(iso_model *model, int64_t layer, int64_t T, int64_t n_groups, 
     iso_tensor probs = iso_model_mat(model, acts->probs, T, z.E);
     iso_tensor gate = iso_model_mat(model, acts->gate, T, z.K);
     acts->routing.T = T;
-    iso_linear_fwd(ex, logits, no_tensor(), iso_model_mat(model, acts->norm2, T, z.H),
+    iso_linear_fwd(ex, logits, iso_no_tensor(), iso_model_mat(model, acts->norm2, T, z.H),
                    iso_model_weight(model, ISO_FIELD_ROUTER, layer, z.E, z.H),
                    ISO_COMPONENT_ROUTER);
     iso_router_fwd(ex, probs, acts->routing.expert, gate, logits, model->shape.norm_topk_prob);
@@ -110,7 +106,7 @@ static void experts_bwd(iso_model *model, int64_t layer, int64_t T) {
     iso_grouped_bwd_input(ex, d_rows, d_gate_up,
                           expert_weight(model, ISO_FIELD_EXPERT_GATE, layer, &z, 2 * z.De, z.H),
                           rt);
-    iso_combine(ex, iso_model_mat(model, model->temps.d_norm, T, z.H), no_tensor(), d_rows, rt);
+    iso_combine(ex, iso_model_mat(model, model->temps.d_norm, T, z.H), iso_no_tensor(), d_rows, rt);
 }
 
 static void router_bwd(iso_model *model, int64_t layer, int64_t T, int64_t n_groups) {

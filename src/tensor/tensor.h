@@ -18,6 +18,11 @@ typedef struct iso_tensor {
     int64_t dims[4];
 } iso_tensor;
 
+/* An argument that is not given: data NULL, n_dims 0. */
+static inline iso_tensor iso_no_tensor(void) {
+    return (iso_tensor){0};
+}
+
 static inline iso_tensor iso_tensor_1d(void *data, iso_dtype dtype, int64_t d0) {
     return (iso_tensor){data, dtype, 1, {d0, 1, 1, 1}};
 }
