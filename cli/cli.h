@@ -11,6 +11,7 @@
 #ifndef ISO_CLI_H
 #define ISO_CLI_H
 
+#include "base/json.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "base/str.h"
@@ -116,6 +117,12 @@ void cli_table_addf(cli_table *table, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void cli_table_print(const cli_table *table, FILE *stream);
 void cli_table_release(cli_table *table);
+
+/* --- JSON --- */
+/* Prints `value` on stdout, two-space indent, a newline at the end, reals with n_digits significant
+ * digits, and releases it. NULL means that making it ran out of memory: ISO_ERR_MEMORY. */
+#define CLI_JSON_EXACT 17 /* reads back to the same double */
+iso_status cli_print_json(json_t *value, int n_digits);
 
 /* --- progress on stderr --- */
 /* On a terminal one line is redrawn, at most ten times a second; elsewhere a plain line appears

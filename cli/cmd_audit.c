@@ -169,16 +169,6 @@ static void print_text(const iso_audit *audit) {
            iso_verdict_name(audit->verdict), cli_styled(stdout, CLI_PLAIN));
 }
 
-static iso_status print_json(const iso_audit *audit) {
-    json_t *object = iso_audit_to_json(audit);
-    char *text = object ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
-    json_decref(object);
-    if (!text) return iso_fail(ISO_ERR_MEMORY, "no memory for the JSON text");
-    printf("%s\n", text);
-    free(text);
-    return ISO_OK;
-}
-
 /* --- the answer as a status --- */
 
 static iso_status not_equal(const iso_audit *audit) {
@@ -220,7 +210,7 @@ static iso_status audit_folders(const cli_list *dirs, const iso_audit_options *o
         if (status == ISO_OK) n_open++;
     }
     if (status == ISO_OK) status = iso_audit_create(&audit, runs, n_open, options);
-    if (status == ISO_OK && json) status = print_json(audit);
+    if (status == ISO_OK && json) status = cli_print_json(iso_audit_to_json(audit), CLI_JSON_EXACT);
     if (status == ISO_OK && !json) print_text(audit);
     if (status == ISO_OK) status = answer(audit, required);
     iso_audit_free(audit);

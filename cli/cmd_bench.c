@@ -252,13 +252,8 @@ static iso_status bench_all(const cli_list *shapes, int64_t threads, int64_t mic
         if (status == ISO_OK && !blocks) json_array_append_new(results, result_json(&b, &result));
         bench_close(&b);
     }
-    if (status == ISO_OK && !blocks && json) {
-        char *text = json_dumps(results, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-        printf("%s\n", text ? text : "[]");
-        free(text);
-    } else if (status == ISO_OK && !blocks) {
-        print_results(results);
-    }
+    if (status == ISO_OK && !blocks && json) return cli_print_json(results, 6);
+    if (status == ISO_OK && !blocks) print_results(results);
     json_decref(results);
     return status;
 }

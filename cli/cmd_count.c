@@ -6,7 +6,6 @@
 #include "train/config.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 
 static json_t *ratios_to_json(const iso_shape *shape) {
     iso_ratios ratios = iso_shape_ratios(shape);
@@ -31,12 +30,7 @@ static iso_status print_json(const iso_counts *counts, const iso_shape *shape) {
         "forward_flops_per_token", (json_int_t)counts->forward_flops_per_token,
         "train_flops_per_token", (json_int_t)counts->train_flops_per_token, "components",
         components, "ratios", ratios_to_json(shape));
-    char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
-    json_decref(object);
-    if (!text) return iso_fail(ISO_ERR_MEMORY, "no memory for the JSON text");
-    printf("%s\n", text);
-    free(text);
-    return ISO_OK;
+    return cli_print_json(object, CLI_JSON_EXACT);
 }
 
 static void add_number(cli_table *table, int64_t value) {

@@ -46,15 +46,12 @@ static iso_status print_json(const iso_dataset *dataset) {
     free(path);
     ISO_TRY(status);
     json_t *object = json_pack("{s:s, s:s}", "dir", dataset->dir, "hash", dataset->hash);
-    char *text = NULL;
-    if (json_object_update(object, index) == 0)
-        text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
-    json_decref(object);
+    if (json_object_update(object, index) != 0) {
+        json_decref(object);
+        object = NULL;
+    }
     json_decref(index);
-    if (!text) return iso_fail(ISO_ERR_MEMORY, "no memory for the JSON text");
-    printf("%s\n", text);
-    free(text);
-    return ISO_OK;
+    return cli_print_json(object, CLI_JSON_EXACT);
 }
 
 static iso_status show(const char *dir, bool json) {

@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <openssl/crypto.h>
 #include <sqlite3.h>
-#include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 #include <xxhash.h>
@@ -108,12 +107,7 @@ static iso_status print_json(const library *libraries, int n_libraries, const ch
         json_pack("{s:s, s:s, s:i, s:o, s:s, s:o, s:o, s:o}", "version", ISO_VERSION, "compiler",
                   __VERSION__, "threads", iso_machine_n_threads(), "isa", features, "kernel_isa",
                   iso_exec_isa(), "backends", kernels, "ops", ops, "libraries", versions);
-    char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
-    json_decref(object);
-    if (!text) return iso_fail(ISO_ERR_MEMORY, "no memory for the JSON text");
-    printf("%s\n", text);
-    free(text);
-    return ISO_OK;
+    return cli_print_json(object, CLI_JSON_EXACT);
 }
 
 /* Which kernels each operation of the fast backend runs on. */

@@ -20,12 +20,7 @@ static iso_status print_json(const iso_eval_result *result, const iso_eval_set *
     }
     json_t *out = json_pack("{sI sf sf ss so}", "step", (json_int_t)step, "bpb", result->bpb, "bpc",
                             result->bpc, "validation_hash", set->hash, "domains", domains);
-    char *text = out ? json_dumps(out, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
-    json_decref(out);
-    if (!text) return iso_fail(ISO_ERR_MEMORY, "no memory for the JSON text");
-    printf("%s\n", text);
-    free(text);
-    return ISO_OK;
+    return cli_print_json(out, CLI_JSON_EXACT);
 }
 
 static iso_status print_table(const iso_eval_result *result, int64_t step) {

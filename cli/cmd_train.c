@@ -193,12 +193,7 @@ static iso_status print_plan(const iso_config *config, bool json) {
                       (json_int_t)memory.gradients, "moments", (json_int_t)param_bytes(&memory),
                       "activations", (json_int_t)memory.activations, "scratch",
                       (json_int_t)memory.scratch));
-        char *text = json_dumps(out, JSON_INDENT(2));
-        json_decref(out);
-        if (!text) return iso_fail(ISO_ERR_MEMORY, "no memory for the JSON text");
-        printf("%s\n", text);
-        free(text);
-        return ISO_OK;
+        return cli_print_json(out, CLI_JSON_EXACT);
     }
     iso_str yaml = {0};
     iso_config_to_yaml(&yaml, config);
