@@ -138,38 +138,39 @@ void ISO_ISA_NAME(iso_cpu_gemm_small)(bool trans_a, int64_t M, int64_t N, int64_
     }
 }
 
-/* One step of transposing 16 x 16: of the 8 bits (row, column) of a place, a rotation by one. */
-VEC_INLINE void zip_rows(vec out[16], const vec in[16]) {
+/* One step of transposing a square: of the bits (row, column) of a place, a rotation by one. */
+VEC_INLINE void zip_rows(vec out[VEC_LANES], const vec in[VEC_LANES]) {
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        out[2 * i] = vec_zip_low(in[i], in[i + 8]);
-        out[2 * i + 1] = vec_zip_high(in[i], in[i + 8]);
+    for (int i = 0; i < VEC_LANES / 2; i++) {
+        out[2 * i] = vec_zip_low(in[i], in[i + VEC_LANES / 2]);
+        out[2 * i + 1] = vec_zip_high(in[i], in[i + VEC_LANES / 2]);
     }
 }
 
 VEC_INLINE void transpose_block(float *out, int64_t ld_out, const float *in, int64_t ld_in) {
-    vec v[16], w[16];
+    vec v[VEC_LANES], w[VEC_LANES];
 #pragma GCC unroll 16
-    for (int i = 0; i < 16; i++) v[i] = vec_load(in + i * ld_in);
-    zip_rows(w, v);
-    zip_rows(v, w);
-    zip_rows(w, v);
-    zip_rows(v, w);
+    for (int i = 0; i < VEC_LANES; i++) v[i] = vec_load(in + i * ld_in);
+#pragma GCC unroll 4
+    for (int n = VEC_LANES; n > 1; n /= 2) {
+        zip_rows(w, v);
+        memcpy(v, w, sizeof v);
+    }
 #pragma GCC unroll 16
-    for (int i = 0; i < 16; i++) vec_store(out + i * ld_out, v[i]);
+    for (int i = 0; i < VEC_LANES; i++) vec_store(out + i * ld_out, v[i]);
 }
 
 void ISO_ISA_NAME(iso_cpu_transpose)(float *out, int64_t ld_out, const float *in, int64_t ld_in,
                                      int64_t n_rows, int64_t n_cols) {
-    for (int64_t i = 0; i < n_rows; i += 16)
-        for (int64_t j = 0; j < n_cols; j += 16) {
+    for (int64_t i = 0; i < n_rows; i += VEC_LANES)
+        for (int64_t j = 0; j < n_cols; j += VEC_LANES) {
             const float *from = in + i * ld_in + j;
             float *to = out + j * ld_out + i;
-            if (i + 16 <= n_rows && j + 16 <= n_cols) {
+            if (i + VEC_LANES <= n_rows && j + VEC_LANES <= n_cols) {
                 transpose_block(to, ld_out, from, ld_in);
                 continue;
             }
-            int64_t rows = cpu_min(16, n_rows - i), cols = cpu_min(16, n_cols - j);
+            int64_t rows = cpu_min(VEC_LANES, n_rows - i), cols = cpu_min(VEC_LANES, n_cols - j);
             for (int64_t r = 0; r < rows; r++)
                 for (int64_t c = 0; c < cols; c++) to[c * ld_out + r] = from[r * ld_in + c];
         }

@@ -11,8 +11,8 @@ typedef struct squares_job {
 } squares_job;
 
 static void squares_piece(void *ctx, int64_t i_piece, int i_thread) {
-    typedef float half __attribute__((vector_size(32)));
-    typedef double wide __attribute__((vector_size(64)));
+    typedef float half __attribute__((vector_size(VEC_BYTES / 2)));
+    typedef double wide __attribute__((vector_size(VEC_BYTES)));
     const squares_job *job = ctx;
     int64_t begin = i_piece * BLOCK, end = cpu_min(job->n, begin + BLOCK);
     wide low = {0}, high = {0};
@@ -27,7 +27,7 @@ static void squares_piece(void *ctx, int64_t i_piece, int i_thread) {
     }
     low += high;
     double sum = 0;
-    for (int i = 0; i < 8; i++) sum += low[i];
+    for (int i = 0; i < VEC_LANES / 2; i++) sum += low[i];
     job->sums[i_piece] = sum;
 }
 

@@ -1,25 +1,31 @@
-/* vec.h - sixteen floats at a time, in GCC vector extensions.
+/* vec.h - one register full of floats, in GCC vector extensions.
  *
- * The same source is compiled once per instruction set; a 64-byte vector becomes one register with
- * AVX-512, two with AVX2, four with SSE. Only loads and stores of a part of a vector know the
- * instruction set. Every function is inlined, so that no vector crosses a call between objects
- * compiled for different instruction sets.
+ * The same source is compiled once per instruction set; a vec has the width of its registers: 16
+ * floats with AVX-512, 8 with AVX2, 4 with SSE. (Wider vectors are legal, but GCC takes them apart
+ * through memory.) Users know VEC_LANES, a power of two, and nothing else of it. Every function is
+ * inlined, so that no vector crosses a call between objects compiled for different instruction
+ * sets.
  */
 #ifndef ISO_OPS_CPU_VEC_H
 #define ISO_OPS_CPU_VEC_H
 
+#include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
 
-#define VEC_LANES  16
+#if defined(__AVX512F__)
+#define VEC_LANES 16
+#elif defined(__AVX2__)
+#define VEC_LANES 8
+#else
+#define VEC_LANES 4
+#endif
+#define VEC_BYTES  (4 * VEC_LANES)
 #define VEC_INLINE static inline __attribute__((always_inline))
 
-typedef float vec __attribute__((vector_size(64)));
-typedef int32_t vec_int __attribute__((vector_size(64)));
-typedef float vec_unaligned __attribute__((vector_size(64), aligned(4), may_alias));
+typedef float vec __attribute__((vector_size(VEC_BYTES)));
+typedef int32_t vec_int __attribute__((vector_size(VEC_BYTES)));
+typedef float vec_unaligned __attribute__((vector_size(VEC_BYTES), aligned(4), may_alias));
 
 VEC_INLINE vec vec_set(float x) {
     return x - (vec){0};
@@ -33,10 +39,22 @@ VEC_INLINE void vec_store(float *p, vec v) {
     *(vec_unaligned *)p = v;
 }
 
-/* The first n lanes (0 to 16), the others 0. */
+VEC_INLINE vec_int vec_lane_numbers(void) {
+#if VEC_LANES == 16
+    return (vec_int){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#elif VEC_LANES == 8
+    return (vec_int){0, 1, 2, 3, 4, 5, 6, 7};
+#else
+    return (vec_int){0, 1, 2, 3};
+#endif
+}
+
+/* The first n lanes (0 to VEC_LANES), the others 0. */
 VEC_INLINE vec vec_load_part(const float *p, int64_t n) {
-#ifdef __AVX512F__
+#if VEC_LANES == 16
     return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif VEC_LANES == 8
+    return (vec)_mm256_maskload_ps(p, (__m256i)(vec_lane_numbers() < (int32_t)n));
 #else
     vec v = {0};
     for (int64_t i = 0; i < n; i++) v[i] = p[i];
@@ -45,14 +63,16 @@ VEC_INLINE vec vec_load_part(const float *p, int64_t n) {
 }
 
 VEC_INLINE void vec_store_part(float *p, vec v, int64_t n) {
-#ifdef __AVX512F__
+#if VEC_LANES == 16
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#elif VEC_LANES == 8
+    _mm256_maskstore_ps(p, (__m256i)(vec_lane_numbers() < (int32_t)n), (__m256)v);
 #else
     for (int64_t i = 0; i < n; i++) p[i] = v[i];
 #endif
 }
 
-/* min(n, 16) lanes: the last, perhaps partial, vector of a row. */
+/* min(n, VEC_LANES) lanes: the last, perhaps partial, vector of a row. */
 VEC_INLINE vec vec_load_upto(const float *p, int64_t n) {
     return n >= VEC_LANES ? vec_load(p) : vec_load_part(p, n);
 }
@@ -64,10 +84,6 @@ VEC_INLINE void vec_store_upto(float *p, vec v, int64_t n) {
         vec_store_part(p, v, n);
 }
 
-VEC_INLINE vec_int vec_lane_numbers(void) {
-    return (vec_int){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-}
-
 /* mask ? a : b, mask as comparisons give it: all bits of a lane or none. */
 VEC_INLINE vec vec_select(vec_int mask, vec a, vec b) {
     return (vec)((mask & (vec_int)a) | (~mask & (vec_int)b));
@@ -75,7 +91,7 @@ VEC_INLINE vec vec_select(vec_int mask, vec a, vec b) {
 
 /* v in the first n lanes (n >= 0), `other` in the rest. */
 VEC_INLINE vec vec_keep(vec v, int64_t n, vec other) {
-#ifdef __AVX512F__
+#if VEC_LANES == 16
     __mmask16 mask = n >= VEC_LANES ? 0xffff : (__mmask16)((1u << n) - 1);
     return (vec)_mm512_mask_blend_ps(mask, (__m512)other, (__m512)v);
 #else
@@ -85,22 +101,28 @@ VEC_INLINE vec vec_keep(vec v, int64_t n, vec other) {
 
 /* The larger and the smaller; b where one is NaN. */
 VEC_INLINE vec vec_max(vec a, vec b) {
-#ifdef __AVX512F__
+#if VEC_LANES == 16
     return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif VEC_LANES == 8
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
 #else
-    return vec_select(a > b, a, b);
+    return (vec)_mm_max_ps((__m128)a, (__m128)b);
 #endif
 }
 
 VEC_INLINE vec vec_min(vec a, vec b) {
-#ifdef __AVX512F__
+#if VEC_LANES == 16
     return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif VEC_LANES == 8
+    return (vec)_mm256_min_ps((__m256)a, (__m256)b);
 #else
-    return vec_select(a < b, a, b);
+    return (vec)_mm_min_ps((__m128)a, (__m128)b);
 #endif
 }
 
-/* v with lanes i and i ^ 8 exchanged, i ^ 4, i ^ 2, i ^ 1. */
+/* v with lanes i and i ^ 8 exchanged, i ^ 4, i ^ 2, i ^ 1; and the zips: a0 b0 a1 b1 ... of the
+ * first halves, of the second halves. */
+#if VEC_LANES == 16
 VEC_INLINE vec vec_swap_8(vec v) {
     return __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
 }
@@ -113,8 +135,6 @@ VEC_INLINE vec vec_swap_2(vec v) {
 VEC_INLINE vec vec_swap_1(vec v) {
     return __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
 }
-
-/* a0 b0 a1 b1 ... of the first halves; of the second halves. */
 VEC_INLINE vec vec_zip_low(vec a, vec b) {
     return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
 }
@@ -122,11 +142,45 @@ VEC_INLINE vec vec_zip_high(vec a, vec b) {
     return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
                                    31);
 }
+#elif VEC_LANES == 8
+VEC_INLINE vec vec_swap_4(vec v) {
+    return __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+}
+VEC_INLINE vec vec_swap_2(vec v) {
+    return __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
+}
+VEC_INLINE vec vec_swap_1(vec v) {
+    return __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6);
+}
+VEC_INLINE vec vec_zip_low(vec a, vec b) {
+    return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+}
+VEC_INLINE vec vec_zip_high(vec a, vec b) {
+    return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+}
+#else
+VEC_INLINE vec vec_swap_2(vec v) {
+    return __builtin_shufflevector(v, v, 2, 3, 0, 1);
+}
+VEC_INLINE vec vec_swap_1(vec v) {
+    return __builtin_shufflevector(v, v, 1, 0, 3, 2);
+}
+VEC_INLINE vec vec_zip_low(vec a, vec b) {
+    return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+}
+VEC_INLINE vec vec_zip_high(vec a, vec b) {
+    return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+}
+#endif
 
 /* Always added in the same tree: lane i with i + 8, then + 4, + 2, + 1. */
 VEC_INLINE float vec_sum(vec v) {
+#if VEC_LANES > 8
     v += vec_swap_8(v);
+#endif
+#if VEC_LANES > 4
     v += vec_swap_4(v);
+#endif
     v += vec_swap_2(v);
     v += vec_swap_1(v);
     return v[0];
@@ -134,8 +188,12 @@ VEC_INLINE float vec_sum(vec v) {
 
 /* The largest lane; NaN lanes may or may not count. */
 VEC_INLINE float vec_max_lane(vec v) {
+#if VEC_LANES > 8
     v = vec_max(v, vec_swap_8(v));
+#endif
+#if VEC_LANES > 4
     v = vec_max(v, vec_swap_4(v));
+#endif
     v = vec_max(v, vec_swap_2(v));
     v = vec_max(v, vec_swap_1(v));
     return v[0];
@@ -143,18 +201,18 @@ VEC_INLINE float vec_max_lane(vec v) {
 
 /* The lowest lane that equals x, or -1. */
 VEC_INLINE int vec_find(vec v, float x) {
-#ifdef __AVX512F__
+#if VEC_LANES == 16
     return __builtin_ffs(_mm512_cmpeq_ps_mask((__m512)v, _mm512_set1_ps(x))) - 1;
+#elif VEC_LANES == 8
+    return __builtin_ffs(_mm256_movemask_ps((__m256)(v == vec_set(x)))) - 1;
 #else
-    for (int i = 0; i < VEC_LANES; i++)
-        if (v[i] == x) return i;
-    return -1;
+    return __builtin_ffs(_mm_movemask_ps((__m128)(v == vec_set(x)))) - 1;
 #endif
 }
 
 /* x 2^n, n a vector of integers in [-252, 254], rounded once. */
 VEC_INLINE vec vec_scale(vec x, vec n) {
-#ifdef __AVX512F__
+#if VEC_LANES == 16
     return (vec)_mm512_scalef_ps((__m512)x, (__m512)n);
 #else
     /* In two factors, each a normal number although 2^n may not be. */
