@@ -25,8 +25,8 @@
 #ifndef ISO_REPORT_ANSWER_H
 #define ISO_REPORT_ANSWER_H
 
+#include "base/stats.h"
 #include "report/sides.h"
-#include "report/stats.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* Student's t against printed tables, estimates against numbers worked out by hand. */
-#include "report/stats.h"
+#include "base/stats.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -3,8 +3,8 @@
  * Pure arithmetic on doubles; knows nothing of runs. Degrees of freedom are doubles, because
  * Welch-Satterthwaite gives fractions.
  */
-#ifndef ISO_REPORT_STATS_H
-#define ISO_REPORT_STATS_H
+#ifndef ISO_BASE_STATS_H
+#define ISO_BASE_STATS_H
 
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 /* Student's t through the regularised incomplete beta function, whose continued fraction converges
  * to full double precision in a few dozen terms on the side of the mean that is used here. The
  * quantile is a bisection on that: slow, safe, and called a few dozen times a page. */
-#include "report/stats.h"
+#include "base/stats.h"
 
 #include <math.h>
 #include <stdbool.h>
