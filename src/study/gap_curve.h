@@ -34,11 +34,11 @@ iso_gap_point iso_gap_budget_moe(const iso_gap_budget *budget, double activation
 typedef struct iso_gap_curve {
     iso_gap_range scanned; /* r_a: the part of the fitted range that the region allows */
     double rate[ISO_GAP_CURVE_POINTS]; /* equal steps in ln r_a over it */
-    iso_gap_estimate gap[ISO_GAP_CURVE_POINTS];
+    iso_gap_forecast gap[ISO_GAP_CURVE_POINTS];
     double best_rate;            /* where the expected gap is largest */
     iso_gap_range best_range;    /* 95 % interval of it, cut at `scanned` */
     bool best_at_edge;           /* it lies at an end of `scanned`: the optimum may be beyond */
-    iso_gap_estimate best;       /* the gap there */
+    iso_gap_forecast best;       /* the gap there */
     iso_gap_range better;        /* where the MoE is expected to be better; NaN if nowhere */
     iso_gap_range surely_better; /* where even value - half is positive; NaN if nowhere */
 } iso_gap_curve;

@@ -128,18 +128,18 @@ typedef struct iso_gap_point {
     double params, activation_rate, tokens, unique_tokens, lr_over_law, flops;
 } iso_gap_point;
 
-typedef struct iso_gap_estimate {
+typedef struct iso_gap_forecast {
     double value;      /* BPC of dense minus BPC of MoE: positive, the MoE is better */
     double se;         /* of the fit: from the parameters' covariance alone */
     double half;       /* 95 %: what one pair of runs may show. Adds the gap's leave-one-out error,
                           outside       the region its leave-one-scale-out error, whichever is known */
     double loo, scale; /* these errors, RMS; NaN if unknown */
     bool in_region;
-} iso_gap_estimate;
+} iso_gap_forecast;
 
 /* The expected gap. ISO_ERR_USAGE outside the region unless `extrapolate`; the message names the
  * bound. */
-iso_status iso_gap_law_predict(iso_gap_estimate *out, const iso_gap_law *law,
+iso_status iso_gap_law_predict(iso_gap_forecast *out, const iso_gap_law *law,
                                const iso_gap_point *dense, const iso_gap_point *moe,
                                bool extrapolate);
 /* The expected BPC of one model: a level, true of the fitted runs' validation text only. */
