@@ -2,10 +2,9 @@
 #include "cli.h"
 
 #include "base/clock.h"
-#include "ops/ops.h"
 #include "runs/run_folder.h"
+#include "train/dry_run.h"
 #include "train/loop.h"
-#include "train/trainer.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -132,67 +131,44 @@ static iso_sink narrate(narrator *n) {
 
 /* --- the dry run --- */
 
-static int64_t param_bytes(const iso_model_memory *memory) {
-    return 2 * memory->weights; /* AdamW's two moments */
-}
-
-static iso_status plan_memory(iso_model_memory *out, const iso_config *config) {
-    iso_counters counters = {.executed_flops = 0};
-    iso_exec exec;
-    iso_pool *pool;
-    int n_threads = config->train.threads == ISO_THREADS_ALL ? iso_machine_n_threads()
-                                                             : (int)config->train.threads;
-    ISO_TRY(iso_pool_create(&pool, n_threads, NULL));
-    iso_status status = iso_exec_create(&exec, "cpu", ISO_F32, pool, &counters);
-    if (status == ISO_OK) {
-        status = iso_model_plan(out, &config->model, &exec, config->train.micro_batch_size, true);
-        iso_exec_release(&exec);
-    }
-    iso_pool_free(pool);
-    return status;
-}
-
 static void add_bytes(cli_table *table, const char *what, int64_t n_bytes) {
     char text[32];
     cli_table_add(table, what);
     cli_table_add(table, iso_str_bytes(text, (double)n_bytes));
 }
 
-static void print_memory(const iso_model_memory *m) {
+static void print_memory(const iso_dry_run *run) {
     static const char *const headers[] = {"memory", "bytes"};
     cli_table table;
     cli_table_init(&table, headers, 2);
-    add_bytes(&table, "weights", m->weights);
-    add_bytes(&table, "gradients", m->gradients);
-    add_bytes(&table, "optimizer moments", param_bytes(m));
-    add_bytes(&table, "activations of a micro-batch", m->activations);
-    add_bytes(&table, "scratch of the kernels", m->scratch);
-    add_bytes(&table, "sum",
-              m->weights + m->gradients + param_bytes(m) + m->activations + m->scratch);
+    add_bytes(&table, "weights", run->model.weights);
+    add_bytes(&table, "gradients", run->model.gradients);
+    add_bytes(&table, "optimizer moments", run->moments_bytes);
+    add_bytes(&table, "activations of a micro-batch", run->model.activations);
+    add_bytes(&table, "scratch of the kernels", run->model.scratch);
+    add_bytes(&table, "sum", run->sum_bytes);
     cli_table_print(&table, stdout);
     cli_table_release(&table);
 }
 
 static iso_status print_plan(const iso_config *config, bool json) {
     iso_counts counts;
-    iso_model_memory memory;
+    iso_dry_run run;
     ISO_TRY(iso_count(&counts, &config->model, ISO_CONVENTION_PAPER));
-    ISO_TRY(plan_memory(&memory, config));
+    ISO_TRY(iso_dry_run_make(&run, config, "cpu", ISO_F32));
     int64_t tokens = iso_config_tokens(config);
     if (json) {
         json_t *out = iso_config_to_json(config);
-        json_object_set_new(
-            out, "plan",
-            json_pack("{sI sI sI sf sI sf s{sI sI sI sI sI}}", "params_nonvocab",
-                      (json_int_t)counts.params_nonvocab, "params_active",
-                      (json_int_t)counts.params_active, "train_flops_per_token",
+        json_t *plan = iso_dry_run_to_json(&run);
+        json_t *totals =
+            json_pack("{sI sI sI sf sI sf}", "params_nonvocab", (json_int_t)counts.params_nonvocab,
+                      "params_active", (json_int_t)counts.params_active, "train_flops_per_token",
                       (json_int_t)counts.train_flops_per_token, "train_flops",
                       iso_train_flops(counts.train_flops_per_token, tokens), "tokens",
-                      (json_int_t)tokens, "peak_lr", iso_config_peak_lr(config), "memory_bytes",
-                      "weights", (json_int_t)memory.weights, "gradients",
-                      (json_int_t)memory.gradients, "moments", (json_int_t)param_bytes(&memory),
-                      "activations", (json_int_t)memory.activations, "scratch",
-                      (json_int_t)memory.scratch));
+                      (json_int_t)tokens, "peak_lr", iso_config_peak_lr(config));
+        json_object_update(totals, plan);
+        json_decref(plan);
+        json_object_set_new(out, "plan", totals);
         return cli_print_json(out, CLI_JSON_EXACT);
     }
     iso_str yaml = {0};
@@ -205,7 +181,7 @@ static iso_status print_plan(const iso_config *config, bool json) {
            counts.params_nonvocab, counts.params_active, 100 * counts.activation_rate,
            counts.train_flops_per_token, tokens, config->train.steps,
            iso_train_flops(counts.train_flops_per_token, tokens));
-    print_memory(&memory);
+    print_memory(&run);
     return ISO_OK;
 }
 

@@ -38,4 +38,9 @@ iso_status iso_dry_run_check(const iso_config *config);
 iso_status iso_dry_run_make(iso_dry_run *out, const iso_config *config, const char *backend,
                             iso_dtype dtype);
 
+/* {"threads", "micro_batch_size", "micro_batches", "memory_bytes": {"weights", "gradients",
+ * "moments", "activations", "scratch", "sum"}, "step_flops": {"model": {component: n}, "executed":
+ * n}}. A new reference. */
+json_t *iso_dry_run_to_json(const iso_dry_run *run);
+
 #endif

@@ -2,15 +2,26 @@
 
 #include <math.h>
 
+/* Hands out the moments from the arena, measuring or real. */
+static void place(iso_optimizer *optimizer, int64_t n_elements, iso_dtype dtype) {
+    int64_t item = iso_dtype_bytes(dtype);
+    optimizer->exp_avg = iso_arena_take(&optimizer->arena, n_elements, item);
+    optimizer->exp_avg_sq = iso_arena_take(&optimizer->arena, n_elements, item);
+}
+
+int64_t iso_optimizer_plan(int64_t n_elements, iso_dtype dtype) {
+    iso_optimizer measured = {.model = NULL};
+    iso_arena_init(&measured.arena);
+    place(&measured, n_elements, dtype);
+    return measured.arena.used_bytes;
+}
+
 iso_status iso_optimizer_create(iso_optimizer *out, iso_model *model) {
     *out = (iso_optimizer){.model = model};
-    int64_t item = iso_dtype_bytes(model->exec->dtype), n = model->params.n_elements;
-    iso_arena_init(&out->arena);
-    iso_arena_take(&out->arena, n, item);
-    iso_arena_take(&out->arena, n, item);
-    ISO_TRY(iso_arena_create(&out->arena, out->arena.used_bytes));
-    out->exp_avg = iso_arena_take(&out->arena, n, item);
-    out->exp_avg_sq = iso_arena_take(&out->arena, n, item);
+    iso_dtype dtype = model->exec->dtype;
+    int64_t n = model->params.n_elements;
+    ISO_TRY(iso_arena_create(&out->arena, iso_optimizer_plan(n, dtype)));
+    place(out, n, dtype);
     return ISO_OK;
 }
 

@@ -16,6 +16,9 @@ typedef struct iso_optimizer {
 } iso_optimizer;
 
 iso_status iso_optimizer_create(iso_optimizer *out, iso_model *model);
+/* The bytes of the moments that iso_optimizer_create allocates for a model of n_elements
+ * (iso_params), without allocating. */
+int64_t iso_optimizer_plan(int64_t n_elements, iso_dtype dtype);
 void iso_optimizer_release(iso_optimizer *optimizer);
 
 /* The norm over all gradients; not finite if any of them is not. */

@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 
+#include "train/dry_run.h"
 #include "train/schedule.h"
 
 #include <math.h>
@@ -10,6 +11,7 @@
 iso_status iso_trainer_create(iso_trainer **out, const iso_config *config, const char *backend,
                               iso_dtype dtype, bool trains) {
     *out = NULL;
+    ISO_TRY(iso_dry_run_check(config));
     const iso_shape *shape = &config->model;
     iso_trainer *trainer = calloc(1, sizeof *trainer);
     if (!trainer) return iso_fail(ISO_ERR_MEMORY, "cannot allocate a trainer");
