@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 
-LAYERS = ["base", "arch", "tensor", "ops", "comm", "data", "model", "safetensors", "train",
+LAYERS = ["base", "arch", "paper", "tensor", "ops", "comm", "data", "model", "safetensors", "train",
           "interop", "runs", "study", "report", "api"]
 MAX_FILE_LINES = 800
 MAX_FUNCTION_LINES = 80

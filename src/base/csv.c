@@ -147,11 +147,11 @@ static iso_status csv_create(iso_csv **out, const char *text, int64_t n_bytes, c
 }
 
 iso_status iso_csv_parse(iso_csv **out, const char *text, int64_t n_bytes, const char *what) {
+    iso_csv *csv = NULL;
     *out = NULL;
     if (n_bytes > ISO_CSV_MAX_BYTES)
         return iso_fail(ISO_ERR_USAGE, "%s: more than %d bytes", what, ISO_CSV_MAX_BYTES);
     ISO_TRY(check_characters(text, n_bytes, what));
-    iso_csv *csv;
     ISO_TRY(csv_create(&csv, text, n_bytes, what));
     reader r = {.csv = csv, .what = what, .at = csv->text, .line = 1};
     if (strncmp(csv->text, "\xef\xbb\xbf", 3) == 0) r.at += 3;
