@@ -11,16 +11,19 @@
  *   2 N             |N - goal| <= max_params_error N, for every model
  *   3 r_a           |r_a - asked| <= max_rate_error asked
  *   4 sameness      the MoEs share H, L, F, De and E + K: N is then the same along the scan
- *   5 proportions   zeta, mu, alpha near their targets, experts about a quarter of H wide
- *   6 widths        F and De multiples of 64, else 32, 16, 8: what kernels like
+ *   5 router        De of 24 and more: N leaves the router out, so it had better be small
+ *   6 proportions   zeta, mu, alpha near their targets, experts about a quarter of H wide
+ *   7 widths        F and De multiples of 64, else 32, 16, 8: what kernels like
  *
- * 1 and 2 always hold. Where 3 to 6 do not, the model says so (iso_plan_model.relaxed). What the
- * caller fixes himself (De, K, d, width_multiple) is law like 1.
+ * 1 and 2 always hold. Where 3 to 7 do not, the model says so (iso_plan_model.relaxed). Proportions
+ * give way within a factor of 2.5 before anything else does, and beyond it last. What the caller
+ * fixes himself (De, K, d, width_multiple) is law like 1.
  *
  * (I1) the result is a pure function of the goal: no randomness, no machine, no clock;
  * (I2) every shape passes iso_shape_check, and all errors are what iso_count says;
  * (I3) a goal that has a solution within iso_plan_limits gets one: where the first, narrow search
- *      finds nothing, one over all legal frames follows.
+ *      finds nothing, one over everything follows. (From ISO_PLAN_ALL_WIDTHS_PARAMS parameters up
+ *      expert widths are tried in steps of 8 up to 2 H: there solutions are dense.)
  */
 #ifndef ISO_ARCH_PLANNER_H
 #define ISO_ARCH_PLANNER_H
@@ -28,7 +31,8 @@
 #include "arch/count.h"
 #include "base/str.h"
 
-#define ISO_PLAN_RATES_MAX 32
+#define ISO_PLAN_RATES_MAX         32
+#define ISO_PLAN_ALL_WIDTHS_PARAMS INT64_C(100000000)
 
 typedef struct iso_plan_goal {
     int64_t params; /* N, 1e5 to 1e12 */
@@ -60,6 +64,7 @@ iso_plan_goal iso_plan_goal_default(int64_t params);
 typedef struct iso_plan_limits {
     double zeta_min, zeta_max;   /* H/L: 1 to 512 */
     double alpha_min, alpha_max; /* F/H: 0.5 to 16 */
+    double expert_alpha_max;     /* De/H: 8 */
     int64_t experts_max;         /* E: 4096 */
     double rate_error_max;       /* relative: 0.05; r_a is relaxed no further */
 } iso_plan_limits;
@@ -73,6 +78,7 @@ typedef enum iso_plan_relaxation {
     ISO_PLAN_RELAXED_MU = 8,       /* the same, or outside 15..50 where it is free */
     ISO_PLAN_RELAXED_ALPHA = 16,   /* more than a factor 1.5 off */
     ISO_PLAN_RELAXED_WIDTHS = 32,  /* F or De no multiple of 16 (of 8 below 1e8 parameters) */
+    ISO_PLAN_RELAXED_ROUTER = 64,  /* De under 24: a router over 1.4 % of the experts, outside N */
 } iso_plan_relaxation;
 
 typedef struct iso_plan_model {
