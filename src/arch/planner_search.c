@@ -330,8 +330,10 @@ static bool choose_K(int64_t *out, interval *allowed, const iso_plan_query *quer
     if (goal->experts_per_token > 0) least = most = goal->experts_per_token;
     if (goal->shared_expert && frame->n_units - least > query->limits.experts_max)
         least = frame->n_units - query->limits.experts_max; /* K shared units make E smaller */
-    int64_t first = (int64_t)floor(wanted_K(frame, rate, frame->per_F > 0.0 ? allowed->high : 0.0));
-    int64_t last = (int64_t)ceil(wanted_K(frame, rate, frame->per_F > 0.0 ? allowed->low : 0.0));
+    double widest = frame->per_F > 0.0 ? allowed->high : 0.0;
+    double leanest = frame->per_F > 0.0 ? allowed->low : 0.0;
+    int64_t first = (int64_t)floor(wanted_K(frame, rate * (1.0 - query->rate_error), widest));
+    int64_t last = (int64_t)ceil(wanted_K(frame, rate * (1.0 + query->rate_error), leanest));
     if (first < least) first = least;
     if (last > most) last = most;
     double best = -INFINITY, wanted = wanted_K(frame, rate, middle);

@@ -12,6 +12,7 @@
 #ifndef ISO_ARCH_SHAPE_SEARCH_H
 #define ISO_ARCH_SHAPE_SEARCH_H
 
+#include "arch/equal_compute.h"
 #include "arch/shape.h"
 
 #define ISO_SEARCH_RATES_MAX 16
@@ -52,12 +53,5 @@ typedef struct iso_search_result {
 /* ISO_ERR_USAGE if no shapes meet the goal; the message says which bound stands in the way as far
  * as it can be told, and what to change. Takes well under a second. */
 iso_status iso_shape_search(iso_search_result *out, const iso_search_goal *goal);
-
-/* Optimizer steps that give a model of train_flops_per_token the compute of the reference,
- * C = M_reference D_reference, as nearly as whole steps can: the nearest integer, at least 1.
- * Exact in 128 bits; ISO_ERR_USAGE if an argument is not positive or the answer leaves int64. */
-iso_status iso_equal_steps(int64_t *out_steps, int64_t reference_train_flops_per_token,
-                           int64_t reference_tokens, int64_t train_flops_per_token,
-                           int64_t batch_tokens);
 
 #endif
