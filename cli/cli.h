@@ -110,6 +110,7 @@ const char *cli_styled(FILE *stream, cli_style style);
 typedef struct cli_table {
     char **cells;
     int64_t n_columns, n_cells, capacity;
+    bool figures; /* set after init: all columns but the first are aligned right, words too */
 } cli_table;
 void cli_table_init(cli_table *table, const char *const *headers, int64_t n_columns);
 void cli_table_add(cli_table *table, const char *cell); /* fills rows from left to right */

@@ -46,6 +46,14 @@ static bool looks_numeric(const char *cell) {
     return *cell >= '0' && *cell <= '9' && !(point && strchr(point + 1, '.'));
 }
 
+/* The last column of a row that has something to show: lines end there. */
+static int64_t last_column(const cli_table *table, int64_t i_row) {
+    int64_t first = i_row * table->n_columns, last = table->n_columns - 1;
+    while (first + last >= table->n_cells) last--;
+    while (last > 0 && table->cells[first + last][0] == '\0') last--;
+    return last;
+}
+
 void cli_table_print(const cli_table *table, FILE *stream) {
     int64_t n_columns = table->n_columns;
     int64_t *widths = calloc((size_t)n_columns, sizeof *widths);
@@ -58,15 +66,18 @@ void cli_table_print(const cli_table *table, FILE *stream) {
             right[column] = true;
         else
             right[column] = right[column] && looks_numeric(table->cells[i]);
+        if (table->figures) right[column] = column > 0;
     }
     for (int64_t i = 0; i < table->n_cells; i++) {
         int64_t column = i % n_columns, width = width_of(table->cells[i]);
-        bool last = column == n_columns - 1 || i == table->n_cells - 1;
+        int64_t end = last_column(table, i / n_columns);
+        if (column > end) continue;
+        bool last = column == end;
         int padding = (int)(widths[column] - width);
         if (i == 0) fputs(cli_styled(stream, CLI_BOLD), stream);
         fprintf(stream, "%s%*s%s%*s", column ? "  " : "", right[column] ? padding : 0, "",
                 table->cells[i], right[column] || last ? 0 : padding, "");
-        if (i == n_columns - 1) fputs(cli_styled(stream, CLI_PLAIN), stream);
+        if (last && i < n_columns) fputs(cli_styled(stream, CLI_PLAIN), stream);
         if (last) fputc('\n', stream);
     }
     free(widths);

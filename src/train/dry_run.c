@@ -32,13 +32,14 @@ static iso_status check_products(const iso_config *config) {
     const __int128 limit = INT64_MAX;
     __int128 T = (__int128)config->train.micro_batch_size * s->max_position_embeddings;
     __int128 R = s->num_experts > 0 ? T * s->num_experts_per_tok : T;
-    if (T >= INT32_MAX || R >= INT32_MAX)
-        return iso_fail(
-            ISO_ERR_USAGE,
-            "train.micro_batch_size: %" PRId64 " sequences of %" PRId64 " tokens, %" PRId64
-            " experts each, are more than the 2^31 rows that can be indexed; reduce "
-            "micro_batch_size, max_position_embeddings or num_experts_per_tok",
-            config->train.micro_batch_size, s->max_position_embeddings, s->num_experts_per_tok);
+    if (R >= INT32_MAX)
+        return iso_fail(ISO_ERR_USAGE,
+                        "train.micro_batch_size: %" PRId64 " sequences of %" PRId64 " tokens%s are "
+                        "more rows than can be indexed (2^31); reduce micro_batch_size%s or "
+                        "max_position_embeddings",
+                        config->train.micro_batch_size, s->max_position_embeddings,
+                        s->num_experts > 0 ? ", num_experts_per_tok rows each," : "",
+                        s->num_experts > 0 ? ", num_experts_per_tok" : "");
     __int128 params = 0, widths = (__int128)s->vocab_size + s->hidden_size + s->intermediate_size +
                                   s->num_experts + s->moe_intermediate_size +
                                   s->shared_expert_intermediate_size + s->max_position_embeddings;

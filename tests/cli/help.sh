@@ -7,7 +7,7 @@ isomoe count --help | grep -A1 -E '^(model|data|train):|^  (vocab_size|betas|lr|
 run isomoe cuont
 run isomoe frobnicate
 run isomoe count
-run isomoe count a.yaml b.yaml
+run isomoe generate a b
 run isomoe count a.yaml --convention
 run isomoe count a.yaml --convention papers
 run isomoe count a.yaml --jsn
