@@ -110,6 +110,7 @@ static void infeasible_means_infeasible(void **state) {
         goal.shared_expert = i % 2 == 0;
         goal.n_rates = 1;
         goal.rates[0] = rates[i / 21];
+        if (i % 5 == 4) goal.max_params_error = 1e-4; /* N itself is hard to meet then */
         bool found = iso_plan_shapes_find(&shapes, &goal) == ISO_OK;
         bool exists = planner_dense_exists(&goal) &&
                       planner_moe_exists(&goal, iso_plan_limits_default().rate_error_max);
@@ -120,6 +121,21 @@ static void infeasible_means_infeasible(void **state) {
         n_missing += !found;
     }
     assert_true(n_found >= 10 && n_missing >= 10);
+}
+
+static void baselines_that_exist_are_found(void **state) {
+    (void)state;
+    int n_found = 0, n = 400;
+    for (int i = 0; i < n; i++) {
+        iso_plan_goal goal = iso_plan_goal_default(100000 + 977 * i);
+        iso_plan_model dense;
+        goal.head_dim = i % 2 ? 64 : 32;
+        goal.max_params_error = i % 3 ? 1e-3 : 1e-4;
+        bool found = iso_plan_dense_find(&dense, &goal) == ISO_OK;
+        if (found != planner_dense_exists(&goal)) fail_msg("baseline %d", i);
+        n_found += found;
+    }
+    assert_true(n_found >= 10 && n - n_found >= 10);
 }
 
 /* The paper's own comparisons: 2.15B at 9.1e20, 3.29B at 1.4e21, 6.5B at 2.86e21. Its dense models
@@ -237,6 +253,7 @@ int main(void) {
         cmocka_unit_test(a_scan_changes_k_alone),
         cmocka_unit_test(constraints_are_kept),
         cmocka_unit_test(infeasible_means_infeasible),
+        cmocka_unit_test(baselines_that_exist_are_found),
         cmocka_unit_test(the_papers_budgets_are_met),
         cmocka_unit_test(bad_goals_are_named),
         cmocka_unit_test(what_binds_is_named),
