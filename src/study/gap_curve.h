@@ -31,16 +31,19 @@ iso_gap_point iso_gap_budget_dense(const iso_gap_budget *budget);
 iso_gap_point iso_gap_budget_moe(const iso_gap_budget *budget, double activation_rate);
 
 #define ISO_GAP_CURVE_POINTS 49
+/* Ranges without anything in them are NaN. */
 typedef struct iso_gap_curve {
-    iso_gap_range scanned; /* r_a: the part of the fitted range that the region allows */
+    iso_gap_range scanned; /* r_a: what of the fitted range the region allows; all, extrapolating */
     double rate[ISO_GAP_CURVE_POINTS]; /* equal steps in ln r_a over it */
     iso_gap_forecast gap[ISO_GAP_CURVE_POINTS];
-    double best_rate;            /* where the expected gap is largest */
-    iso_gap_range best_range;    /* 95 % interval of it, cut at `scanned` */
-    bool best_at_edge;           /* it lies at an end of `scanned`: the optimum may be beyond */
-    iso_gap_forecast best;       /* the gap there */
-    iso_gap_range better;        /* where the MoE is expected to be better; NaN if nowhere */
-    iso_gap_range surely_better; /* where even value - half is positive; NaN if nowhere */
+    double best_rate;          /* where the expected gap is largest */
+    bool best_at_edge;         /* at an end of `scanned`: the optimum may lie beyond */
+    iso_gap_forecast best;     /* the gap there */
+    iso_gap_range best_range;  /* 95 % interval of best_rate from the parameters' covariance, cut at
+                                  `scanned`; all of it if best_at_edge */
+    iso_gap_range best_scales; /* the best rates of the laws fitted without one of the scales */
+    iso_gap_range better;      /* around the best: where the MoE is expected to be better */
+    iso_gap_range surely_better; /* where value - half, too, is positive */
 } iso_gap_curve;
 
 /* ISO_ERR_USAGE as iso_gap_law_predict, or if no r_a of the fitted range is in the region. */

@@ -82,14 +82,15 @@ iso_status iso_gap_law_refit(iso_gap_law **out, const iso_gap_row *rows, int64_t
                              const iso_gap_law *prior);
 void iso_gap_law_free(iso_gap_law *law);
 
-/* RMS errors, of BPC and of the gap of pairs at equal C (to 5 %); NaN where there is nothing to
- * leave out. */
+/* RMS errors, of BPC and of the gap of pairs: a dense model and an MoE of one scale and of one C,
+ * to 5 %. NaN where nothing could be left out. "Left out" is the whole configuration, of a pair
+ * both (the MoE alone, if the dense model is the only one). */
 typedef struct iso_gap_error {
     char name[ISO_GAP_NAME_BYTES]; /* a table, a scale ("2.15B"), or "all" */
     int64_t n_rows, n_pairs;
-    double bpc_residual, bpc_loo, bpc_scale; /* in the fit; row left out; its scale left out */
+    double bpc_residual, bpc_loo, bpc_scale; /* in the fit; itself left out; its scale left out */
     double gap_residual, gap_loo, gap_scale;
-    double gap_loo_bias, gap_scale_bias; /* mean of printed minus predicted */
+    double gap_loo_bias, gap_scale_bias; /* mean of measured minus predicted */
 } iso_gap_error;
 
 typedef struct iso_gap_range {
@@ -103,7 +104,6 @@ typedef struct iso_gap_region {
     iso_gap_range flops[2]; /* binds where the law has no term in D: one budget was fitted */
 } iso_gap_region;
 
-#define ISO_GAP_ERRORS_MAX 24
 typedef struct iso_gap_fit {
     iso_gap_form form;                /* with x as fitted */
     int64_t n_rows, n_configurations; /* as given; merged */
@@ -117,8 +117,8 @@ typedef struct iso_gap_fit {
     double params_unit, tokens_unit; /* N0, D0: geometric means over the configurations */
     iso_gap_region region;
     iso_gap_error all;
-    int64_t n_tables, n_by_scale;
-    iso_gap_error tables[ISO_GAP_ERRORS_MAX], scales[ISO_GAP_ERRORS_MAX];
+    int64_t n_tables;
+    iso_gap_error *tables, *scales; /* scales: n_scales, by N; both belong to the law */
 } iso_gap_fit;
 const iso_gap_fit *iso_gap_law_fit(const iso_gap_law *law); /* borrowed from the law */
 
