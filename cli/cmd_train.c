@@ -205,8 +205,7 @@ static iso_status train(const iso_config *config, const char *dir, const char *r
                         const char *name, bool quiet) {
     iso_run_writer *writer;
     ISO_TRY(iso_run_writer_open(&writer, dir));
-    iso_str yaml = {0};
-    iso_config_to_yaml(&yaml, config);
+    iso_run_writer_config(writer, config);
     narrator n = {.keep = iso_run_writer_sink(writer),
                   .steps = config->train.steps,
                   .is_fancy = cli_is_fancy(stderr),
@@ -221,12 +220,7 @@ static iso_status train(const iso_config *config, const char *dir, const char *r
     if (strcmp(resume, "never") == 0) options.resume = ISO_RESUME_NEVER;
     catch_signals();
     iso_status status = iso_train_run(config, &options, &sink);
-    if (status == ISO_OK || status == ISO_ERR_PREEMPTED) {
-        iso_status kept = iso_run_writer_config(writer, yaml.data);
-        if (status == ISO_OK) status = kept;
-    }
     end_line(&n);
-    iso_str_release(&yaml);
     iso_run_writer_close(writer);
     return status;
 }

@@ -41,12 +41,9 @@ iso_status isomoe_train(const char *run_dir, const char *config_path, const char
                                 .run_dir = run_dir,
                                 .resume = ISO_RESUME_AUTO,
                                 .stop = stop};
-    iso_str yaml = {0};
-    iso_config_to_yaml(&yaml, &config);
+    iso_run_writer_config(writer, &config);
     iso_sink sink = iso_run_writer_sink(writer);
-    iso_status status = iso_run_writer_config(writer, yaml.data);
-    if (status == ISO_OK) status = iso_train_run(&config, &options, &sink);
-    iso_str_release(&yaml);
+    iso_status status = iso_train_run(&config, &options, &sink);
     iso_run_writer_close(writer);
     return status;
 }

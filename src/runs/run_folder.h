@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "base/status.h"
+#include "train/config.h"
 #include "train/sink.h"
 
 #include <stdint.h>
@@ -23,8 +24,8 @@ typedef struct iso_run_writer iso_run_writer;
  * Nothing else is touched yet: a resume reads the checkpoints first. */
 iso_status iso_run_writer_open(iso_run_writer **out, const char *dir);
 void iso_run_writer_close(iso_run_writer *writer);
-/* Writes config.yaml. */
-iso_status iso_run_writer_config(iso_run_writer *writer, const char *yaml);
+/* What config.yaml will say from the moment the run begins: a kill finds it there. */
+void iso_run_writer_config(iso_run_writer *writer, const iso_config *config);
 /* Everything else goes through the sink; valid until close. */
 iso_sink iso_run_writer_sink(iso_run_writer *writer);
 

@@ -22,6 +22,7 @@ struct iso_run_writer {
     char *dir;
     char *metrics_path;
     iso_lock lock;
+    iso_str yaml;  /* config.yaml; empty: none is written */
     FILE *metrics; /* NULL before on_begin */
 };
 
@@ -47,14 +48,21 @@ void iso_run_writer_close(iso_run_writer *writer) {
     if (!writer) return;
     if (writer->metrics) fclose(writer->metrics); /* every row was flushed when it was written */
     iso_lock_close(&writer->lock);
+    iso_str_release(&writer->yaml);
     free(writer->metrics_path);
     free(writer->dir);
     free(writer);
 }
 
-iso_status iso_run_writer_config(iso_run_writer *writer, const char *yaml) {
+void iso_run_writer_config(iso_run_writer *writer, const iso_config *config) {
+    iso_str_clear(&writer->yaml);
+    iso_config_to_yaml(&writer->yaml, config);
+}
+
+static iso_status write_config(const iso_run_writer *writer) {
+    if (writer->yaml.len == 0) return ISO_OK;
     char *path = iso_strf("%s/" ISO_RUN_CONFIG, writer->dir);
-    iso_status status = iso_file_write_atomic(path, yaml, (int64_t)strlen(yaml));
+    iso_status status = iso_file_write_atomic(path, writer->yaml.data, (int64_t)writer->yaml.len);
     free(path);
     return status;
 }
@@ -156,6 +164,7 @@ static iso_status begin(void *ctx, int64_t step, int64_t *n_replayed) {
     writer->metrics = NULL;
     ISO_TRY(rewrite_metrics(writer->metrics_path, step, n_replayed));
     ISO_TRY(remove_later_evaluation(writer->dir, step));
+    ISO_TRY(write_config(writer));
     writer->metrics = fopen(writer->metrics_path, "ae");
     if (writer->metrics) return ISO_OK;
     return iso_fail_errno(ISO_ERR_IO, errno, "cannot open %s", writer->metrics_path);

@@ -104,10 +104,16 @@ static void write_run(const char *dir, int64_t last) {
     remove(metrics);
     free(metrics);
     assert_int_equal(iso_run_writer_open(&writer, dir), ISO_OK);
-    assert_int_equal(iso_run_writer_config(writer, "train: {}\n"), ISO_OK);
+    iso_config config = iso_config_default(), kept;
+    config.train.seed = 77;
+    iso_run_writer_config(writer, &config);
     iso_sink sink = iso_run_writer_sink(writer);
     assert_int_equal(sink.on_begin(sink.ctx, 0, &n_replayed), ISO_OK);
     assert_int_equal(n_replayed, 0);
+    char *path = path_of(dir, "config.yaml"); /* there from the first moment on */
+    assert_int_equal(iso_config_load(&kept, path, NULL, 0), ISO_OK);
+    assert_int_equal(kept.train.seed, 77);
+    free(path);
     write_summary(&sink, "one");
     write_steps(&sink, 1, last);
     assert_int_equal(sink.on_checkpoint(sink.ctx, last), ISO_OK);
