@@ -90,7 +90,7 @@ bool count_relative_compute(count_relative *out, const count_facts *facts,
     bool is_moe = form.n_moe_layers > 0;
     const iso_relative_compute of = {.alpha = dense->ratios.alpha,
                                      .gamma_dense = dense->ratios.gamma,
-                                     .r_a = is_moe ? iso_closed_form_rate(form.beta, form.mu) : 1,
+                                     .r_a = facts->estimates[0].r_a,
                                      .beta = is_moe ? form.beta : form.alpha,
                                      .gamma_moe = form.gamma};
     *out = (count_relative){

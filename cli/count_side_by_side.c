@@ -257,7 +257,7 @@ void count_side_by_side(const count_facts *facts, int64_t n) {
         else
             printf("  %s: nothing. %s\n", label, facts[i].no_run);
     }
-    printf("The paper's equations leave out router, norms, softmax and vocabulary; 7-9 and 10 also "
-           "take\nevery layer of an MoE for an MoE layer. Read per token: weights, experts chosen "
+    printf("The paper's equations leave out router, norms, softmax and vocabulary; 7-10 also take "
+           "every\nlayer of an MoE for an MoE layer. Read per token: weights, experts chosen "
            "by at least\none token of the batch, routing balanced; no KV cache.\n");
 }
