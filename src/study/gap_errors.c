@@ -124,18 +124,18 @@ typedef struct sums {
 
 /* A configuration counts once in all and in its scale, and in a table for each row printed there,
  * with that row's own BPC. A pair's row is its MoE's. */
-static void spread(sums *to, const iso_gap_law *law, int64_t i, misses of, bool is_pair) {
+static void spread(sums *to, const iso_gap_law *law, int64_t i, misses of, bool of_pair) {
     tally *once[2] = {&to->all, &to->scales[law->data.scale[i]]};
     for (int k = 0; k < 2; k++) {
-        *(is_pair ? &once[k]->n_pairs : &once[k]->n_rows) += 1;
-        add_misses(is_pair ? once[k]->gap : once[k]->bpc, of, 0.0);
+        *(of_pair ? &once[k]->n_pairs : &once[k]->n_rows) += 1;
+        add_misses(of_pair ? once[k]->gap : once[k]->bpc, of, 0.0);
     }
     for (int64_t r = 0; r < law->n_rows; r++) {
         if (law->configuration[r] != i) continue;
         tally *table = &to->tables[to->table[r]];
         double shift = law->rows[r].bpc - law->data.bpc[i];
-        *(is_pair ? &table->n_pairs : &table->n_rows) += 1;
-        add_misses(is_pair ? table->gap : table->bpc, of, is_pair ? -shift : shift);
+        *(of_pair ? &table->n_pairs : &table->n_rows) += 1;
+        add_misses(of_pair ? table->gap : table->bpc, of, of_pair ? -shift : shift);
     }
 }
 
@@ -153,9 +153,8 @@ static void name_scales(iso_gap_law *law) {
         for (int64_t i = 0; i < data->n; i++)
             if (data->scale[i] == s) ln_sum += log(data->points[i].params), n++;
         char number[32];
-        char *name = iso_strf("%s", iso_str_count(number, exp(ln_sum / (double)n)));
-        strncpy(law->fit.scales[s].name, name, ISO_GAP_NAME_BYTES - 1);
-        free(name);
+        iso_str_count(number, exp(ln_sum / (double)n));
+        memcpy(law->fit.scales[s].name, number, sizeof number);
     }
 }
 

@@ -38,12 +38,6 @@ static int64_t scales_of(const iso_gap_data *data, bool is_dense) {
     return n;
 }
 
-static int64_t count_dense(const iso_gap_data *data) {
-    int64_t n = 0;
-    for (int64_t i = 0; i < data->n; i++) n += data->points[i].is_dense;
-    return n;
-}
-
 static int64_t spare(const iso_gap_data *data, const iso_gap_form *form) {
     int64_t has_prior = form->terms >> ISO_GAP_LR & 1u; /* it brings an observation of its own */
     return data->n + has_prior - iso_gap_form_parameters(form);
@@ -64,39 +58,42 @@ static iso_gap_form knowable_form(const iso_gap_law *law, const iso_gap_form *pr
 
 static iso_status check_enough(const iso_gap_law *law, const iso_gap_form *form) {
     const iso_gap_data *data = &law->data;
-    int64_t n_rates = law->fit.n_rates, n_dense = count_dense(data), missing = 0;
-    if (n_rates < RATES_MIN || n_dense < 1)
+    int64_t n_rates = law->fit.n_rates, n_spare = spare(data, form);
+    if (n_rates < RATES_MIN)
         return iso_fail(ISO_ERR_USAGE,
-                        "gap law: a fit needs MoE runs of at least %d activation rates and a dense "
-                        "run; these have %" PRId64 " and %" PRId64 ": train MoEs of %" PRId64
-                        " more rates and %s",
-                        RATES_MIN, n_rates, n_dense,
-                        n_rates < RATES_MIN ? RATES_MIN - n_rates : (int64_t)0,
-                        n_dense < 1 ? "a dense baseline" : "no more dense ones");
-    if (spare(data, form) < SPARE_MIN) missing = SPARE_MIN - spare(data, form);
-    if (missing == 0) return ISO_OK;
+                        "gap law: a fit needs MoE runs of %d activation rates, these have %" PRId64
+                        ": train MoEs of %" PRId64 " more",
+                        RATES_MIN, n_rates, RATES_MIN - n_rates);
+    if (scales_of(data, true) < 1)
+        return iso_fail(ISO_ERR_USAGE,
+                        "gap law: none of the %" PRId64
+                        " runs is dense: train 1 more, the dense baseline",
+                        law->n_rows);
+    if (n_spare >= SPARE_MIN) return ISO_OK;
     return iso_fail(ISO_ERR_USAGE,
-                    "gap law: %" PRId64 " different runs are too few for its %d parameters: train "
-                    "%" PRId64 " more, of other activation rates, N or D",
-                    data->n, iso_gap_form_parameters(form), missing);
+                    "gap law: %" PRId64 " different configurations are too few for %d parameters: "
+                    "train %" PRId64 " more, of other activation rates, N or D",
+                    data->n, iso_gap_form_parameters(form), SPARE_MIN - n_spare);
 }
 
 iso_status iso_gap_law_refit(iso_gap_law **out, const iso_gap_row *rows, int64_t n,
                              const iso_gap_law *prior) {
     iso_gap_law *law;
+    iso_gap_solution trial;
     ISO_TRY(iso_gap_law_begin(&law, rows, n));
     iso_gap_form form = knowable_form(law, &prior->fit.form);
     iso_status status = check_enough(law, &form);
-    bool is_fitted = status == ISO_OK && iso_gap_law_finish(law, &form);
-    if (is_fitted && law->solution.exponent_at_edge) { /* the runs don't bend enough to tell x */
+    bool has_x = status == ISO_OK && form.fit_exponent &&
+                 iso_gap_solve(&trial, &law->data, NULL, &form) && !trial.exponent_at_edge;
+    if (!has_x) { /* too few rates, or the runs don't bend enough to tell x */
         form.fit_exponent = false;
-        is_fitted = iso_gap_law_finish(law, &form);
+        form.rate_exponent = prior->fit.form.rate_exponent;
     }
-    if (status == ISO_OK && !is_fitted)
+    if (status == ISO_OK && !iso_gap_law_finish(law, &form))
         status = iso_fail(ISO_ERR_USAGE,
                           "gap law: these %" PRId64 " runs don't tell its terms apart: add runs "
                           "that differ in one thing at a time",
-                          law->data.n);
+                          n);
     if (status == ISO_OK)
         *out = law;
     else

@@ -81,14 +81,14 @@ static void set_table(iso_gap_row *row, const char *run_dir) {
 }
 
 static iso_status row_of_record(iso_gap_row *out, const iso_record *record, const iso_run *run) {
-    if (record->problems.len > 0)
-        return iso_fail(ISO_ERR_DATA, "gap law: %s is not fit for a comparison: %.*s", run->dir,
-                        (int)strcspn(record->problems.data, "\n"), record->problems.data);
     if (isnan(record->bpc))
         return iso_fail(ISO_ERR_USAGE,
                         "gap law: %s has no final evaluation: finish it (isomoe train --resume "
                         "auto), or leave it out",
                         run->dir);
+    if (record->problems.len > 0)
+        return iso_fail(ISO_ERR_DATA, "gap law: %s is not fit for a comparison: %.*s", run->dir,
+                        (int)strcspn(record->problems.data, "\n"), record->problems.data);
     const iso_record_counts *counts = &record->counts[ISO_CONVENTION_PAPER];
     *out = (iso_gap_row){.is_dense = record->is_dense,
                          .params = (double)counts->params_nonvocab,
