@@ -32,6 +32,7 @@ iso_status cmd_audit(int argc, char **argv);
 iso_status cmd_count(int argc, char **argv);
 iso_status cmd_data(int argc, char **argv);
 iso_status cmd_doctor(int argc, char **argv);
+iso_status cmd_paper(int argc, char **argv);
 iso_status cmd_report(int argc, char **argv);
 iso_status cmd_generate(int argc, char **argv);
 iso_status cmd_eval(int argc, char **argv);
