@@ -11,7 +11,8 @@ typedef struct model {
     int64_t H, A, S, B, F, E, K, De, V;
 } model;
 
-/* demo: what the guided tour trains; d and m: dense and MoE of 32M and 87M parameters. */
+/* demo: what the guided tour trains; d and m: dense and MoE of 32M and 87M parameters; long: many
+ * positions, for attention; v3: d3 with a vocabulary of tokens, not bytes, for the loss. */
 static const model models[] = {
     {"demo-dense", 128, 4, 128, 32, 352, 1, 1, 352, 257},
     {"demo-moe", 96, 3, 128, 32, 256, 32, 2, 32, 257},
@@ -19,6 +20,10 @@ static const model models[] = {
     {"m2", 320, 5, 512, 8, 880, 64, 2, 64, 256},
     {"d3", 768, 12, 1024, 4, 2128, 1, 1, 2128, 256},
     {"m3", 512, 8, 512, 8, 1408, 80, 3, 64, 256},
+    {"long", 512, 8, 4096, 1, 1408, 1, 1, 1408, 256},
+    {"long-d32", 512, 16, 4096, 1, 1408, 1, 1, 1408, 256},
+    {"long-d128", 512, 4, 4096, 1, 1408, 1, 1, 1408, 256},
+    {"v3", 768, 12, 1024, 4, 2128, 1, 1, 2128, 65536},
 };
 
 typedef enum size { SIZE_NONE, SIZE_H, SIZE_3H, SIZE_F, SIZE_2F, SIZE_DE, SIZE_2DE, SIZE_E } size;
@@ -79,6 +84,15 @@ static int64_t size_of(const model *m, size s) {
     return sizes[s];
 }
 
+/* What has to be multiplied: attention counts what is not masked, two products forward and five
+ * backward. */
+static double flops_of(const check_case *c, const iso_counters *counters) {
+    bool backward = c->op == ISO_OP_ATTENTION_BWD;
+    if (!backward && c->op != ISO_OP_ATTENTION_FWD) return (double)counters->executed_flops;
+    double pairs = (double)(c->B * c->A) * (double)(c->S * (c->S + 1) / 2);
+    return pairs * 2 * (double)c->d * (backward ? 5 : 2);
+}
+
 /* With one thread the processor's time: what other programs take does not count. */
 static int64_t now_ns(int n_threads) {
     struct timespec t;
@@ -124,7 +138,7 @@ static void time_item(const check_options *options, const model *m, const item *
         check_buffers_create(&c, ISO_F32, data);
         counters = (iso_counters){0};
         check_case_call(&c, &ex, data);
-        double flops = (double)counters.executed_flops, bytes = 0;
+        double flops = flops_of(&c, &counters), bytes = 0;
         for (int i = 0; i < c.n_operands; i++)
             bytes += (double)check_bytes(&c.operands[i], ISO_F32) *
                      (c.operands[i].role == CHECK_INOUT ? 2 : 1);

@@ -1,256 +1,266 @@
-/* attention.c - causal attention in blocks of queries: no S x S matrix exists.
+/* attention.c - causal attention forward, in blocks of queries and keys: no S x S matrix exists.
  *
- * A piece is one head of one sequence, which owns its part of every output. Its keys and values
- * are first copied, transposed where a product needs it, into the thread's scratch: rows of qkv lie
- * 3H apart, which is slow to multiply with. A block of queries meets all keys up to its own end at
- * once, so the softmax is the plain one; backward finds the probabilities again from the
- * log-sum-exp.
- *
- * (I1) lanes beyond the diagonal are replaced before they are used, whatever is in scratch there.
+ * A piece is a chunk of one head's queries. It copies the keys and values that they see, then takes
+ * its queries by blocks; a block meets the keys by blocks and keeps a running maximum and sum of
+ * every query (online softmax). What the output so far must be multiplied by when a maximum grows
+ * is applied where the next product loads it.
  */
-#include "ops/cpu/cpu.h"
-#include "ops/cpu/vec.h"
+#include "ops/cpu/attention.h"
 
 #include <math.h>
 
-#define BLOCK 32 /* queries: of the scores computed, BLOCK/S are thrown away */
-#define gemm  ISO_ISA_NAME(iso_cpu_gemm_small)
+#define MIN_PIECES 32
+#define MAX_CHUNKS 8
 
-typedef struct attention_job {
+typedef struct forward_job {
+    const iso_exec *ex;
     const iso_attention *at;
-    float *o, *lse, *dqkv, *scratch;
-    const float *qkv, *const_o, *d_o, *const_lse;
-    const float *far; /* far[S-1-n] = n or sqrt(n), or NULL: bias = -slope far */
+    attention_cut cut;
+    float *o, *lse, *scratch;
+    const float *qkv, *far;
     int64_t thread_floats;
-} attention_job;
+} forward_job;
 
-/* One head of one sequence: where it lies, and the thread's scratch. */
-typedef struct head {
-    int64_t S, d, H, ld, index; /* ld: floats from row to row of scores and of k_t, v_t */
-    const float *q, *k, *v;     /* rows 3H apart */
+/* One head of one sequence, and the thread's scratch. */
+typedef struct forward {
+    int64_t d, ld; /* ld: d, rounded up to whole vectors */
+    float slope;   /* in units of log 2, as all scores are */
     const float *far;
-    float slope, scale;
-    float *k_t, *v_t;   /* (d,S) */
-    float *k_rows;      /* (S,d): forward v, backward k, scaled */
-    float *dk, *dv;     /* (S,d) */
-    float *q_rows, *g;  /* (BLOCK,d): scaled queries, do */
-    float *scores, *dp; /* (BLOCK,S) */
-} head;
+    float *k, *v; /* (S,ld) */
+    float *q_t;   /* (ld,QUERIES): scaled */
+    float *p;     /* (KEYS,QUERIES); also holds rows (QUERIES,ld) on their way in and out */
+    float *o_t;   /* (ld,QUERIES) */
+    float *max, *sum, *grown; /* (QUERIES); grown: 2^(old max - max) */
+    attention_ahead ahead;
+} forward;
 
-/* Rows of scratch: whole vectors, and not a power of two apart, which would alias in the cache. */
-static int64_t ld_of(const iso_attention *at) {
-    return cpu_ceil_div(at->S, VEC_LANES) * VEC_LANES + VEC_LANES;
+/* Enough pieces for some threads, of at least two blocks of queries each. */
+attention_cut ISO_ISA_NAME(iso_cpu_attention_cut)(const iso_attention *at) {
+    attention_cut cut = {.n_heads = at->B * at->A};
+    int64_t n_blocks = cpu_ceil_div(at->S, QUERIES);
+    int64_t wanted = cpu_min(cpu_ceil_div(MIN_PIECES, cut.n_heads), MAX_CHUNKS);
+    int64_t n_chunks = cpu_max(1, cpu_min(wanted, n_blocks / 2));
+    cut.chunk_rows = cpu_ceil_div(n_blocks, n_chunks) * QUERIES;
+    cut.n_chunks = cpu_ceil_div(at->S, cut.chunk_rows);
+    return cut;
 }
 
-static int64_t thread_floats(const iso_attention *at, bool backward) {
-    int64_t rows = cpu_ceil_div(at->S * at->d, VEC_LANES) * VEC_LANES;
-    int64_t block = cpu_ceil_div(BLOCK * at->d, VEC_LANES) * VEC_LANES;
-    return (backward ? 2 : 1) * (at->d * ld_of(at) + block + BLOCK * ld_of(at)) +
-           (backward ? 3 : 1) * rows;
-}
-
-static float *take(float **free_part, int64_t n) {
-    float *out = *free_part;
-    *free_part += cpu_ceil_div(n, VEC_LANES) * VEC_LANES;
-    return out;
-}
-
-static head head_of(const attention_job *job, int64_t i_head, int i_thread, bool backward) {
-    const iso_attention *at = job->at;
-    int64_t S = at->S, d = at->d, H = at->A * d, b = i_head / at->A, a = i_head % at->A;
-    float *scratch = job->scratch + i_thread * job->thread_floats;
-    head h = {.S = S, .d = d, .H = H, .ld = ld_of(at), .index = i_head, .far = job->far};
-    h.q = job->qkv + b * S * 3 * H + a * d, h.k = h.q + H, h.v = h.k + H;
-    h.slope = at->slopes ? at->slopes[a] : 0;
-    h.scale = 1 / sqrtf((float)d);
-    h.k_t = take(&scratch, d * h.ld);
-    h.k_rows = take(&scratch, S * d);
-    h.q_rows = take(&scratch, BLOCK * d);
-    h.scores = take(&scratch, BLOCK * h.ld);
-    if (backward) {
-        h.v_t = take(&scratch, d * h.ld);
-        h.dk = take(&scratch, S * d);
-        h.dv = take(&scratch, S * d);
-        h.g = take(&scratch, BLOCK * d);
-        h.dp = take(&scratch, BLOCK * h.ld);
-    }
-    return h;
-}
-
-/* out (n,d), rows ld_out apart = scale in (n,d), rows ld_in apart */
-static void copy_rows(float *out, int64_t ld_out, const float *in, int64_t ld_in, int64_t n,
-                      int64_t d, float scale) {
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t c = 0; c < d; c += VEC_LANES) {
-            __builtin_prefetch(in + i * ld_in + c + d); /* the next head's */
-            vec_store_upto(out + i * ld_out + c, vec_load_upto(in + i * ld_in + c, d - c) * scale,
-                           d - c);
-        }
-}
-
-/* Scores of query i and keys j.., with the bias. */
-VEC_INLINE vec biased(const head *h, const float *s, int64_t i, int64_t j) {
-    vec score = vec_load(s + j);
-    if (h->far) score -= h->slope * vec_load(h->far + (h->S - 1 - i) + j);
-    return score;
-}
-
-/* Turns the scores of query i, of the block from `first`, into e^(score - max), 0 where masked;
- * returns the sum and the maximum. All rows of a block take the same way: no branch to guess. */
-VEC_INLINE float softmax_row(const head *h, float *s, int64_t i, int64_t first, int64_t n_keys,
-                             float *max_out) {
-    const vec masked = vec_set(-INFINITY);
-    vec max_lanes = masked, sum = {0};
-    int64_t j = 0;
-    for (; j < first; j += VEC_LANES) {
-        vec x = biased(h, s, i, j);
-        if (h->far) vec_store(s + j, x);
-        max_lanes = vec_max(x, max_lanes);
-    }
-    for (; j < n_keys; j += VEC_LANES) {
-        vec x = vec_keep(biased(h, s, i, j), cpu_max(0, i + 1 - j), masked);
-        vec_store(s + j, x);
-        max_lanes = vec_max(x, max_lanes);
-    }
-    float max = *max_out = vec_max_lane(max_lanes);
-    for (j = 0; j < n_keys; j += VEC_LANES) {
-        vec p = vec_exp(vec_load(s + j) - max);
-        sum += p;
-        vec_store(s + j, p);
-    }
-    return vec_sum(sum);
-}
-
-static void forward_piece(void *ctx, int64_t i_head, int i_thread) {
-    const attention_job *job = ctx;
-    head h = head_of(job, i_head, i_thread, false);
-    int64_t S = h.S, d = h.d, H = h.H, A = job->at->A;
-    float *v_rows = h.k_rows, *o = job->o + i_head / A * S * H + i_head % A * d;
-    ISO_ISA_NAME(iso_cpu_transpose)(h.k_t, h.ld, h.k, 3 * H, S, d);
-    copy_rows(v_rows, d, h.v, 3 * H, S, d, 1);
-    for (int64_t first = 0; first < S; first += BLOCK) {
-        int64_t n = cpu_min(BLOCK, S - first), n_keys = first + n;
-        float *out = o + first * H;
-        copy_rows(h.q_rows, d, h.q + first * 3 * H, 3 * H, n, d, h.scale);
-        gemm(false, n, n_keys, d, h.q_rows, d, h.k_t, h.ld, false, h.scores, h.ld);
-        float sums[BLOCK], max;
-        for (int64_t r = 0; r < n; r++) {
-            sums[r] = softmax_row(&h, h.scores + r * h.ld, first + r, first, n_keys, &max);
-            job->lse[i_head * S + first + r] = max + logf(sums[r]);
-        }
-        gemm(false, n, d, n_keys, h.scores, h.ld, v_rows, d, false, out, H);
-        for (int64_t r = 0; r < n; r++)
-            /* cppcheck-suppress uninitvar; the loop above sets as many */
-            copy_rows(out + r * H, H, out + r * H, H, 1, d, 1 / sums[r]);
-    }
-}
-
-/* The distances' part of the bias, backwards, so that it is read forwards along the keys. */
-static const float *take_far(iso_exec *ex, const iso_attention *at) {
+const float *ISO_ISA_NAME(iso_cpu_attention_far)(iso_exec *ex, const iso_attention *at) {
     if (!at->slopes) return NULL;
-    int64_t n_floats = at->S + BLOCK + VEC_LANES; /* read, not used, beyond the diagonal */
+    int64_t n_floats = FAR_BEFORE + at->S + QUERIES;
     float *far = iso_arena_take(&ex->scratch, n_floats, sizeof *far);
-    if (ex->measuring) return far;
-    for (int64_t n = 0; n < at->S; n++)
-        far[at->S - 1 - n] = at->alibi_sqrt ? sqrtf((float)n) : (float)n;
-    for (int64_t i = at->S; i < n_floats; i++) far[i] = 0;
-    return far;
+    for (int64_t i = 0; !ex->measuring && i < n_floats; i++) {
+        float n = (float)cpu_max(0, i - FAR_BEFORE);
+        far[i] = at->alibi_sqrt ? sqrtf(n) : n;
+    }
+    return ex->measuring ? far : far + FAR_BEFORE;
+}
+
+static int64_t forward_floats(const iso_attention *at) {
+    int64_t ld = round_up(at->d, VEC_LANES), rows = round_up(at->S, TILE_ROWS);
+    return 2 * round_up(rows * ld, 16) + 2 * ld * QUERIES + cpu_max(KEYS, ld) * QUERIES +
+           3 * QUERIES;
+}
+
+static forward forward_of(const forward_job *job, int64_t i_head, int i_thread) {
+    const iso_attention *at = job->at;
+    float *scratch = job->scratch + i_thread * job->thread_floats;
+    forward f = {.d = at->d, .ld = round_up(at->d, VEC_LANES), .far = job->far};
+    int64_t rows = round_up(at->S, TILE_ROWS);
+    f.slope = at->slopes ? at->slopes[i_head % at->A] * LOG2_E : 0;
+    f.k = take(&scratch, rows * f.ld);
+    f.v = take(&scratch, rows * f.ld);
+    f.q_t = take(&scratch, f.ld * QUERIES);
+    f.o_t = take(&scratch, f.ld * QUERIES);
+    f.p = take(&scratch, cpu_max(KEYS, f.ld) * QUERIES);
+    f.max = take(&scratch, QUERIES);
+    f.sum = take(&scratch, QUERIES);
+    f.grown = take(&scratch, QUERIES);
+    return f;
+}
+
+/* Scores of keys j.. and n_regs registers of queries, from q_t's column on; max grows. */
+UNCHECKED VEC_INLINE void score_tile(const forward *f, int n_regs, float *p, const float *q_t,
+                                     float *max, int64_t query, int64_t j) {
+    vec acc[TILE_ROWS][TILE_REGS];
+    tile_zero(acc);
+    tile_product(acc, n_regs, f->k + j * f->ld, f->ld, 1, q_t, QUERIES, f->d);
+    if (f->far) {
+#pragma GCC unroll 8
+        for (int r = 0; r < TILE_ROWS; r++)
+#pragma GCC unroll 3
+            for (int v = 0; v < n_regs; v++)
+                acc[r][v] -= f->slope * vec_load(f->far + query - j + v * VEC_LANES - r);
+    }
+    if (j + TILE_ROWS - 1 > query) {
+#pragma GCC unroll 8
+        for (int r = 0; r < TILE_ROWS; r++)
+#pragma GCC unroll 3
+            for (int v = 0; v < n_regs; v++)
+                acc[r][v] = mask(acc[r][v], query + v * VEC_LANES, j + r);
+    }
+#pragma GCC unroll 3
+    for (int v = 0; v < n_regs; v++) {
+        vec m = vec_load(max + v * VEC_LANES);
+#pragma GCC unroll 8
+        for (int r = 0; r < TILE_ROWS; r++) m = vec_max(acc[r][v], m);
+        vec_store(max + v * VEC_LANES, m);
+    }
+    tile_store(p, QUERIES, acc, n_regs);
+}
+
+/* Scores of the block of queries and n_keys keys from `key` on, into p. */
+UNCHECKED static void scores(forward *f, int64_t first, int n_regs, int64_t key, int64_t n_keys) {
+    for (int strip = 0; strip < n_regs; strip += TILE_REGS)
+        for (int64_t i = 0; i < n_keys; i += TILE_ROWS) {
+            int64_t j = key + i;
+            int end = (int)cpu_min(strip + TILE_REGS, n_regs);
+            int reg = (int)cpu_max(strip, first_reg(first, j)), col = reg * VEC_LANES;
+            float *p = f->p + i * QUERIES + col;
+            if (TILE_REGS > 2 && end - reg == 3)
+                score_tile(f, 3, p, f->q_t + col, f->max + col, first + col, j);
+            if (end - reg == 2) score_tile(f, 2, p, f->q_t + col, f->max + col, first + col, j);
+            if (end - reg == 1) score_tile(f, 1, p, f->q_t + col, f->max + col, first + col, j);
+            attention_ahead_step(&f->ahead);
+        }
+}
+
+/* Scores become e^(score - max), 0 where masked; sums and what came before are brought to the new
+ * maximum. */
+static void softmax(const forward *f, const float *old_max, int64_t first, int n_regs, int64_t key,
+                    int64_t n_keys) {
+    for (int reg = 0; reg < n_regs; reg++) {
+        int64_t col = reg * VEC_LANES;
+        int64_t n = cpu_min(n_keys, first + col + VEC_LANES - key);
+        vec max = vec_load(f->max + col), grown = vec_exp2(vec_load(old_max + col) - max);
+        vec sum = vec_load(f->sum + col) * grown;
+        for (int64_t i = 0; i < n; i++) {
+            vec p = vec_exp2(vec_load(f->p + i * QUERIES + col) - max);
+            sum += p;
+            vec_store(f->p + i * QUERIES + col, p);
+        }
+        vec_store(f->sum + col, sum);
+        vec_store(f->grown + col, grown);
+    }
+}
+
+/* Rows c.. of o_t += v^T p over n keys (row i of p on); first is multiplied by grown. */
+UNCHECKED VEC_INLINE void output_tile(const forward *f, int n_regs, bool grows, int64_t col,
+                                      int64_t c, int64_t key, int64_t i, int64_t n) {
+    vec acc[TILE_ROWS][TILE_REGS];
+    float *o_t = f->o_t + c * QUERIES + col;
+    tile_load(acc, n_regs, o_t, QUERIES);
+    if (grows) {
+#pragma GCC unroll 3
+        for (int v = 0; v < n_regs; v++) {
+            vec grown = vec_load(f->grown + col + v * VEC_LANES);
+#pragma GCC unroll 8
+            for (int r = 0; r < TILE_ROWS; r++) acc[r][v] *= grown;
+        }
+    }
+    tile_product(acc, n_regs, f->v + (key + i) * f->ld + c, 1, f->ld, f->p + i * QUERIES + col,
+                 QUERIES, n);
+    tile_store(o_t, QUERIES, acc, n_regs);
+}
+
+/* On the diagonal a strip's registers end one after the other: the keys up to the end of each are
+ * for it and those behind. */
+UNCHECKED static void outputs(const forward *f, int64_t first, int n_regs, int64_t key,
+                              int64_t n_keys) {
+    for (int strip = 0; strip < n_regs; strip += TILE_REGS) {
+        int end = (int)cpu_min(strip + TILE_REGS, n_regs);
+        int64_t done = 0;
+        for (int reg = strip; reg < end && done < n_keys; reg++) {
+            int64_t col = reg * VEC_LANES, to = cpu_min(n_keys, first + col + VEC_LANES - key);
+            if (to <= done) continue;
+            for (int64_t c = 0; c < f->ld; c += TILE_ROWS) {
+                if (TILE_REGS > 2 && end - reg == 3)
+                    output_tile(f, 3, !done, col, c, key, done, to - done);
+                if (end - reg == 2) output_tile(f, 2, !done, col, c, key, done, to - done);
+                if (end - reg == 1) output_tile(f, 1, !done, col, c, key, done, to - done);
+            }
+            done = to;
+        }
+    }
+}
+
+/* The n queries from `first` on: q (n,d) to o (n,d) and lse (n). */
+static void forward_block(forward *f, float *o, int64_t ld_o, float *lse, const float *q,
+                          int64_t ld_q, int64_t first, int64_t n) {
+    int n_regs = (int)cpu_ceil_div(n, VEC_LANES);
+    float old_max[QUERIES], *rows = f->p;
+    attention_read(rows, f->ld, n_regs * VEC_LANES, q, ld_q, n, f->d, LOG2_E / sqrtf((float)f->d));
+    ISO_ISA_NAME(iso_cpu_transpose)(f->q_t, QUERIES, rows, f->ld, n_regs * VEC_LANES, f->ld);
+    memset(f->o_t, 0, (size_t)(f->ld * QUERIES) * sizeof *f->o_t);
+    for (int i = 0; i < QUERIES; i++) f->max[i] = MASKED, f->sum[i] = 0;
+    for (int64_t key = 0; key < first + n; key += KEYS) {
+        int64_t n_keys = round_up(cpu_min(KEYS, first + n - key), TILE_ROWS);
+        memcpy(old_max, f->max, sizeof old_max);
+        scores(f, first, n_regs, key, n_keys);
+        softmax(f, old_max, first, n_regs, key, n_keys);
+        outputs(f, first, n_regs, key, n_keys);
+    }
+    for (int64_t i = 0; i < n; i += VEC_LANES) {
+        vec sum = vec_load(f->sum + i);
+        vec_store_upto(lse + i, vec_load(f->max + i) * LN_2 + vec_log(sum), n - i);
+        vec_store(f->sum + i, 1.0f / sum);
+    }
+    ISO_ISA_NAME(iso_cpu_transpose)(rows, f->ld, f->o_t, QUERIES, f->ld, n_regs * VEC_LANES);
+    attention_write(o, ld_o, rows, f->ld, n, f->d, 0, f->sum);
+}
+
+/* The last queries see the most keys: they come first, so that threads end together. */
+static void forward_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const forward_job *job = ctx;
+    const attention_cut *cut = &job->cut;
+    int64_t i_head = i_piece % cut->n_heads, S = job->at->S, A = job->at->A;
+    int64_t begin = (cut->n_chunks - 1 - i_piece / cut->n_heads) * cut->chunk_rows;
+    int64_t end = cpu_min(S, begin + cut->chunk_rows);
+    forward f = forward_of(job, i_head, i_thread);
+    int64_t H = A * f.d, a = i_head % A, row = i_head / A * S;
+    const float *q = job->qkv + row * 3 * H + a * f.d;
+    float *o = job->o + row * H + a * f.d;
+    int64_t next = cpu_min(i_head + iso_exec_n_threads(job->ex), cut->n_heads - 1);
+    const float *next_q = job->qkv + next / A * S * 3 * H + next % A * f.d;
+    attention_ahead_init(&f.ahead, S, f.d);
+    for (int i = 0; i < 3; i++) attention_ahead_in(&f.ahead, next_q + i * H, 3 * H);
+    attention_ahead_out(&f.ahead, o, H);
+    attention_read(f.k, f.ld, round_up(end, TILE_ROWS), q + H, 3 * H, end, f.d, 1);
+    attention_read(f.v, f.ld, round_up(end, TILE_ROWS), q + 2 * H, 3 * H, end, f.d, 1);
+    for (int64_t i = begin; i < end; i += QUERIES)
+        forward_block(&f, o + i * H, H, job->lse + i_head * S + i, q + i * 3 * H, 3 * H, i,
+                      cpu_min(QUERIES, end - i));
 }
 
 static void attention_fwd(iso_exec *ex, void *o, void *lse, const void *qkv,
                           const iso_attention *at) {
     int64_t mark = iso_arena_mark(&ex->scratch);
-    attention_job job = {.at = at, .o = o, .lse = lse, .qkv = qkv};
-    job.far = take_far(ex, at);
-    job.thread_floats = thread_floats(at, false);
+    forward_job job = {.ex = ex, .at = at, .o = o, .lse = lse, .qkv = qkv};
+    job.cut = ISO_ISA_NAME(iso_cpu_attention_cut)(at);
+    job.far = ISO_ISA_NAME(iso_cpu_attention_far)(ex, at);
+    job.thread_floats = forward_floats(at);
     job.scratch =
         iso_arena_take(&ex->scratch, iso_exec_n_threads(ex) * job.thread_floats, sizeof(float));
-    if (!ex->measuring) iso_exec_pieces(ex, at->B * at->A, forward_piece, &job);
+    if (!ex->measuring)
+        iso_exec_pieces(ex, job.cut.n_heads * job.cut.n_chunks, forward_piece, &job);
     iso_arena_rewind(&ex->scratch, mark);
 }
 
-/* Of query i, of the block from `first`: scores become p, dp (do v^T) becomes ds, both 0 where
- * masked. The scale of ds is in q_rows and k_rows. */
-VEC_INLINE void backward_row(const head *h, float *p, float *dp, int64_t i, int64_t first,
-                             int64_t n_keys, float lse, float delta) {
-    int64_t j = 0;
-    for (; j < first; j += VEC_LANES) {
-        vec prob = vec_exp(biased(h, p, i, j) - lse);
-        vec_store(p + j, prob);
-        vec_store(dp + j, prob * (vec_load(dp + j) - delta));
-    }
-    for (; j < n_keys; j += VEC_LANES) {
-        int64_t n_seen = cpu_max(0, i + 1 - j);
-        vec prob = vec_exp(biased(h, p, i, j) - lse);
-        vec_store(p + j, vec_keep(prob, n_seen, vec_set(0)));
-        vec_store(dp + j, vec_keep(prob * (vec_load(dp + j) - delta), n_seen, vec_set(0)));
-    }
-}
-
-static float row_dot(const float *a, const float *b, int64_t n) {
-    vec sum = {0};
-    for (int64_t i = 0; i < n; i += VEC_LANES)
-        sum += vec_load_upto(a + i, n - i) * vec_load_upto(b + i, n - i);
-    return vec_sum(sum);
-}
-
-static void backward_piece(void *ctx, int64_t i_head, int i_thread) {
-    const attention_job *job = ctx;
-    head h = head_of(job, i_head, i_thread, true);
-    int64_t S = h.S, d = h.d, H = h.H, A = job->at->A;
-    int64_t at_o = i_head / A * S * H + i_head % A * d;
-    float *dq = job->dqkv + i_head / A * S * 3 * H + i_head % A * d;
-    ISO_ISA_NAME(iso_cpu_transpose)(h.k_t, h.ld, h.k, 3 * H, S, d);
-    ISO_ISA_NAME(iso_cpu_transpose)(h.v_t, h.ld, h.v, 3 * H, S, d);
-    copy_rows(h.k_rows, d, h.k, 3 * H, S, d, h.scale);
-    memset(h.dk, 0, (size_t)(S * d) * sizeof *h.dk);
-    memset(h.dv, 0, (size_t)(S * d) * sizeof *h.dv);
-    for (int64_t first = 0; first < S; first += BLOCK) {
-        int64_t n = cpu_min(BLOCK, S - first), n_keys = first + n;
-        const float *d_o = job->d_o + at_o + first * H, *o = job->const_o + at_o + first * H;
-        const float *lse = job->const_lse + i_head * S + first;
-        float deltas[BLOCK]; /* all at once: the loads of many rows are under way together */
-        for (int64_t r = 0; r < n; r++) deltas[r] = row_dot(d_o + r * H, o + r * H, d);
-        copy_rows(h.q_rows, d, h.q + first * 3 * H, 3 * H, n, d, h.scale);
-        copy_rows(h.g, d, d_o, H, n, d, 1);
-        gemm(false, n, n_keys, d, h.q_rows, d, h.k_t, h.ld, false, h.scores, h.ld);
-        gemm(false, n, n_keys, d, h.g, d, h.v_t, h.ld, false, h.dp, h.ld);
-        for (int64_t r = 0; r < n; r++)
-            backward_row(&h, h.scores + r * h.ld, h.dp + r * h.ld, first + r, first, n_keys, lse[r],
-                         deltas[r]);
-        gemm(true, n_keys, d, n, h.scores, h.ld, h.g, d, true, h.dv, d);
-        gemm(true, n_keys, d, n, h.dp, h.ld, h.q_rows, d, true, h.dk, d);
-        gemm(false, n, d, n_keys, h.dp, h.ld, h.k_rows, d, false, dq + first * 3 * H, 3 * H);
-    }
-    copy_rows(dq + H, 3 * H, h.dk, d, S, d, 1);
-    copy_rows(dq + 2 * H, 3 * H, h.dv, d, S, d, 1);
-}
-
-static void attention_bwd(iso_exec *ex, void *dqkv, const void *d_o, const void *o, const void *lse,
-                          const void *qkv, const iso_attention *at) {
-    int64_t mark = iso_arena_mark(&ex->scratch);
-    attention_job job = {.at = at, .dqkv = dqkv, .d_o = d_o, .const_o = o, .const_lse = lse};
-    job.qkv = qkv;
-    job.far = take_far(ex, at);
-    job.thread_floats = thread_floats(at, true);
-    job.scratch =
-        iso_arena_take(&ex->scratch, iso_exec_n_threads(ex) * job.thread_floats, sizeof(float));
-    if (!ex->measuring) iso_exec_pieces(ex, at->B * at->A, backward_piece, &job);
-    iso_arena_rewind(&ex->scratch, mark);
-}
-
-/* Each block of queries meets all keys up to its own end. */
+/* Of the block of queries from `first`, the registers that see key j count. */
 static int64_t attention_executed(const iso_attention *at, bool backward) {
     int64_t pairs = 0;
-    for (int64_t first = 0; first < at->S; first += BLOCK) {
-        int64_t n = cpu_min(BLOCK, at->S - first);
-        pairs += n * (first + n);
+    for (int64_t first = 0; first < at->S; first += QUERIES) {
+        int64_t end = cpu_min(at->S, first + QUERIES);
+        int64_t n_regs = cpu_ceil_div(end - first, VEC_LANES);
+        pairs += first * n_regs * VEC_LANES;
+        for (int64_t j = first; j < end; j += TILE_ROWS)
+            pairs += TILE_ROWS * (n_regs - first_reg(first, j)) * VEC_LANES;
     }
     return at->B * at->A * pairs * 2 * at->d * (backward ? 5 : 2);
 }
 
 void ISO_ISA_NAME(iso_cpu_attention_init)(iso_kernels *kernels) {
     kernels->attention_fwd = attention_fwd;
-    kernels->attention_bwd = attention_bwd;
+    kernels->attention_bwd = ISO_ISA_NAME(iso_cpu_attention_bwd);
     kernels->attention_executed = attention_executed;
 }

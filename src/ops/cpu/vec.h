@@ -238,4 +238,39 @@ VEC_INLINE vec vec_exp(vec x) {
     return vec_scale(p, n);
 }
 
+/* 2^x to 2 ulp for finite x, exactly 1 for 0; 0 from -150 down, infinity from 128 up, NaN for NaN
+ * (and for infinities). The polynomial is the best of its degree on [-1/2, 1/2] with 2^0 = 1. */
+VEC_INLINE vec vec_exp2(vec x) {
+    const vec magic = vec_set(0x1.8p23f);
+#if VEC_LANES < 16
+    x = vec_max(vec_set(-160.0f), vec_min(vec_set(160.0f), x)); /* as vec_scale wants it there */
+#endif
+    vec n = (x + magic) - magic;
+    vec r = x - n;
+    vec p = r * 0x1.5bba16p-10f + 0x1.3cea88p-7f;
+    p = p * r + 0x1.c6b752p-5f;
+    p = p * r + 0x1.ebf9bcp-3f;
+    p = p * r + 0x1.62e42ap-1f;
+    p = p * r + 1.0f;
+    return vec_scale(p, n);
+}
+
+/* ln x to 2 ulp of the larger of 1 and the result, for normal x > 0; NaN for NaN and infinity.
+ * x = 2^n m with m in [1/sqrt 2, sqrt 2), and the polynomial of Cephes' logf. */
+VEC_INLINE vec vec_log(vec x) {
+    const vec_int low = (vec_int)vec_set(0x1.6a09e6p-1f);
+    vec_int n = ((vec_int)x - low) >> 23;
+    vec m = (vec)((vec_int)x - (n << 23)) - 1.0f, e = __builtin_convertvector(n, vec);
+    vec p = m * 7.0376836292e-2f - 1.1514610310e-1f;
+    p = p * m + 1.1676998740e-1f;
+    p = p * m - 1.2420140846e-1f;
+    p = p * m + 1.4249322787e-1f;
+    p = p * m - 1.6668057665e-1f;
+    p = p * m + 2.0000714765e-1f;
+    p = p * m - 2.4999993993e-1f;
+    p = p * m + 3.3333331174e-1f;
+    vec m2 = m * m, y = p * m * m2 - e * 2.12194440e-4f - m2 * 0.5f;
+    return m + y + e * 0.693359375f + (x - x);
+}
+
 #endif

@@ -1,0 +1,304 @@
+/* attention_bwd.c - causal attention backward: probabilities again, from the log-sum-exp.
+ *
+ *     p = 2^(q k - lse), ds = p (do v - do o);  dv += p^T do, dk += ds^T q, dq += ds k
+ *
+ * A piece is a chunk of one head's keys, which owns their dk and dv, with all queries that see
+ * them. Of dq a chunk knows its share only: the first chunk writes it into place, the others
+ * beside, and a second round of pieces adds the shares up in the order of chunks.
+ */
+#include "ops/cpu/attention.h"
+
+#include <math.h>
+
+typedef struct backward_job {
+    const iso_exec *ex;
+    const iso_attention *at;
+    attention_cut cut;
+    float *dqkv, *scratch;
+    float *dq_parts; /* chunk i > 0: for each head its queries from i chunk_rows on, (.,d) */
+    const float *qkv, *o, *d_o, *lse, *far;
+    int64_t thread_floats;
+} backward_job;
+
+/* One head of one sequence, and the thread's scratch. */
+typedef struct backward {
+    int64_t d, ld; /* ld: d, rounded up to whole vectors */
+    int64_t begin; /* the chunk's first key: row 0 of k, v, dk, dv */
+    float slope;   /* in units of log 2, as all scores are */
+    const float *far;
+    float *k, *v, *dk, *dv;  /* (chunk_rows,ld) */
+    float *q, *g;            /* (QUERIES,ld): scaled queries, do */
+    float *q_t, *g_t, *dq_t; /* (ld,QUERIES) */
+    float *p, *ds;           /* (KEYS,QUERIES) */
+    float *lse, *delta;      /* (QUERIES); lse in units of log 2, delta = do o */
+    attention_ahead ahead;
+} backward;
+
+static int64_t backward_floats(const iso_attention *at, const attention_cut *cut) {
+    int64_t ld = round_up(at->d, VEC_LANES);
+    int64_t rows = round_up(cpu_min(cut->chunk_rows, at->S), TILE_ROWS);
+    return 4 * round_up(rows * ld, 16) + 5 * ld * QUERIES + 2 * cpu_max(KEYS, ld) * QUERIES +
+           2 * QUERIES;
+}
+
+static backward backward_of(const backward_job *job, int64_t i_head, int64_t begin, int i_thread) {
+    const iso_attention *at = job->at;
+    float *scratch = job->scratch + i_thread * job->thread_floats;
+    backward w = {.d = at->d, .ld = round_up(at->d, VEC_LANES), .begin = begin, .far = job->far};
+    int64_t rows = round_up(cpu_min(job->cut.chunk_rows, at->S), TILE_ROWS);
+    w.slope = at->slopes ? at->slopes[i_head % at->A] * LOG2_E : 0;
+    w.k = take(&scratch, rows * w.ld);
+    w.v = take(&scratch, rows * w.ld);
+    w.dk = take(&scratch, rows * w.ld);
+    w.dv = take(&scratch, rows * w.ld);
+    w.q = take(&scratch, QUERIES * w.ld);
+    w.g = take(&scratch, QUERIES * w.ld);
+    w.q_t = take(&scratch, w.ld * QUERIES);
+    w.g_t = take(&scratch, w.ld * QUERIES);
+    w.dq_t = take(&scratch, w.ld * QUERIES);
+    w.p = take(&scratch, cpu_max(KEYS, w.ld) * QUERIES);
+    w.ds = take(&scratch, cpu_max(KEYS, w.ld) * QUERIES);
+    w.lse = take(&scratch, QUERIES);
+    w.delta = take(&scratch, QUERIES);
+    return w;
+}
+
+/* p and ds of keys j.. (row i of the chunk) and n_regs registers of queries, from column col on. */
+UNCHECKED VEC_INLINE void score_tile(const backward *w, int n_regs, float *p, float *ds,
+                                     int64_t col, int64_t query, int64_t j) {
+    vec acc[TILE_ROWS][TILE_REGS];
+    int64_t row = (j - w->begin) * w->ld;
+    tile_zero(acc);
+    tile_product(acc, n_regs, w->k + row, w->ld, 1, w->q_t + col, QUERIES, w->d);
+    if (w->far) {
+#pragma GCC unroll 8
+        for (int r = 0; r < TILE_ROWS; r++)
+#pragma GCC unroll 3
+            for (int v = 0; v < n_regs; v++)
+                acc[r][v] -= w->slope * vec_load(w->far + query - j + v * VEC_LANES - r);
+    }
+    if (j + TILE_ROWS - 1 > query) {
+#pragma GCC unroll 8
+        for (int r = 0; r < TILE_ROWS; r++)
+#pragma GCC unroll 3
+            for (int v = 0; v < n_regs; v++)
+                acc[r][v] = mask(acc[r][v], query + v * VEC_LANES, j + r);
+    }
+#pragma GCC unroll 3
+    for (int v = 0; v < n_regs; v++) {
+        vec lse = vec_load(w->lse + col + v * VEC_LANES);
+#pragma GCC unroll 8
+        for (int r = 0; r < TILE_ROWS; r++)
+            vec_store(p + r * QUERIES + v * VEC_LANES, vec_exp2(acc[r][v] - lse));
+    }
+    tile_zero(acc);
+    tile_product(acc, n_regs, w->v + row, w->ld, 1, w->g_t + col, QUERIES, w->d);
+#pragma GCC unroll 3
+    for (int v = 0; v < n_regs; v++) {
+        vec delta = vec_load(w->delta + col + v * VEC_LANES);
+#pragma GCC unroll 8
+        for (int r = 0; r < TILE_ROWS; r++) {
+            int64_t at = r * QUERIES + v * VEC_LANES;
+            vec_store(ds + at, vec_load(p + at) * (acc[r][v] - delta));
+        }
+    }
+}
+
+UNCHECKED static void scores(backward *w, int64_t first, int n_regs, int64_t key, int64_t n_keys) {
+    for (int strip = 0; strip < n_regs; strip += TILE_REGS)
+        for (int64_t i = 0; i < n_keys; i += TILE_ROWS) {
+            int64_t j = key + i;
+            int end = (int)cpu_min(strip + TILE_REGS, n_regs);
+            int reg = (int)cpu_max(strip, first_reg(first, j));
+            int64_t col = reg * VEC_LANES, at = i * QUERIES + col;
+            if (TILE_REGS > 2 && end - reg == 3)
+                score_tile(w, 3, w->p + at, w->ds + at, col, first + col, j);
+            if (end - reg == 2) score_tile(w, 2, w->p + at, w->ds + at, col, first + col, j);
+            if (end - reg == 1) score_tile(w, 1, w->p + at, w->ds + at, col, first + col, j);
+            attention_ahead_step(&w->ahead);
+        }
+}
+
+/* Rows of c (.,ld) += a^T b over n queries, a (TILE_ROWS,QUERIES), b (n,ld). */
+UNCHECKED VEC_INLINE void key_tile(const backward *w, int n_regs, float *c, const float *a,
+                                   const float *b, int64_t n) {
+    vec acc[TILE_ROWS][TILE_REGS];
+    tile_load(acc, n_regs, c, w->ld);
+    tile_product(acc, n_regs, a, QUERIES, 1, b, w->ld, n);
+    tile_store(c, w->ld, acc, n_regs);
+}
+
+/* dv += p^T do or dk += ds^T q, for the block of keys and of queries; queries that come before a
+ * tile's keys are left out. */
+UNCHECKED static void key_part(const backward *w, float *out, const float *a, const float *b,
+                               int64_t first, int64_t n, int64_t key, int64_t n_keys) {
+    int n_regs = (int)(w->ld / VEC_LANES), n_strips = (n_regs + TILE_REGS - 1) / TILE_REGS;
+    for (int strip = 0; strip < n_strips; strip++) {
+        int reg = strip * n_regs / n_strips, width = (strip + 1) * n_regs / n_strips - reg;
+        for (int64_t i = 0; i < n_keys; i += TILE_ROWS) {
+            int64_t skip = first_reg(first, key + i) * VEC_LANES;
+            float *c = out + (key - w->begin + i) * w->ld + reg * VEC_LANES;
+            const float *a_i = a + i * QUERIES + skip;
+            const float *b_i = b + skip * w->ld + reg * VEC_LANES;
+            if (TILE_REGS > 2 && width == 3) key_tile(w, 3, c, a_i, b_i, n - skip);
+            if (width == 2) key_tile(w, 2, c, a_i, b_i, n - skip);
+            if (width == 1) key_tile(w, 1, c, a_i, b_i, n - skip);
+        }
+    }
+}
+
+/* Rows c.. of dq_t += k^T ds over n keys (row i of ds on) */
+UNCHECKED VEC_INLINE void query_tile(const backward *w, int n_regs, int64_t col, int64_t c,
+                                     int64_t key, int64_t i, int64_t n) {
+    vec acc[TILE_ROWS][TILE_REGS];
+    float *dq_t = w->dq_t + c * QUERIES + col;
+    tile_load(acc, n_regs, dq_t, QUERIES);
+    tile_product(acc, n_regs, w->k + (key + i - w->begin) * w->ld + c, 1, w->ld,
+                 w->ds + i * QUERIES + col, QUERIES, n);
+    tile_store(dq_t, QUERIES, acc, n_regs);
+}
+
+/* On the diagonal a strip's registers end one after the other, as in forward. */
+UNCHECKED static void query_part(const backward *w, int64_t first, int n_regs, int64_t key,
+                                 int64_t n_keys) {
+    for (int strip = 0; strip < n_regs; strip += TILE_REGS) {
+        int end = (int)cpu_min(strip + TILE_REGS, n_regs);
+        int64_t done = 0;
+        for (int reg = strip; reg < end && done < n_keys; reg++) {
+            int64_t col = reg * VEC_LANES, to = cpu_min(n_keys, first + col + VEC_LANES - key);
+            if (to <= done) continue;
+            for (int64_t c = 0; c < w->ld; c += TILE_ROWS) {
+                if (TILE_REGS > 2 && end - reg == 3) query_tile(w, 3, col, c, key, done, to - done);
+                if (end - reg == 2) query_tile(w, 2, col, c, key, done, to - done);
+                if (end - reg == 1) query_tile(w, 1, col, c, key, done, to - done);
+            }
+            done = to;
+        }
+    }
+}
+
+/* Reads a block of queries: q, do, and what softmax's backward needs of them. Lanes beyond n get
+ * p = 0. */
+static void read_queries(const backward *w, const float *q, const float *o, const float *d_o,
+                         int64_t H, const float *lse, int64_t n) {
+    int64_t n_padded = round_up(n, VEC_LANES);
+    float *o_rows = w->p; /* not yet in use */
+    attention_read(w->q, w->ld, n_padded, q, 3 * H, n, w->d, LOG2_E / sqrtf((float)w->d));
+    attention_read(w->g, w->ld, n_padded, d_o, H, n, w->d, 1);
+    attention_read(o_rows, w->ld, n_padded, o, H, n, w->d, 1);
+    ISO_ISA_NAME(iso_cpu_transpose)(w->q_t, QUERIES, w->q, w->ld, n_padded, w->ld);
+    ISO_ISA_NAME(iso_cpu_transpose)(w->g_t, QUERIES, w->g, w->ld, n_padded, w->ld);
+    for (int64_t i = 0; i < n_padded; i++) {
+        vec sum = vec_set(0);
+        for (int64_t c = 0; c < w->ld; c += VEC_LANES)
+            sum += vec_load(w->g + i * w->ld + c) * vec_load(o_rows + i * w->ld + c);
+        w->delta[i] = vec_sum(sum);
+        w->lse[i] = i < n ? lse[i] * LOG2_E : -MASKED;
+    }
+}
+
+/* The queries from `first` on with all keys of the chunk that they see; dq (n,d), rows ld_dq
+ * apart, = their share. */
+static void backward_block(backward *w, float *dq, int64_t ld_dq, int64_t first, int64_t n,
+                           int64_t end_keys) {
+    int n_regs = (int)cpu_ceil_div(n, VEC_LANES);
+    memset(w->dq_t, 0, (size_t)(w->ld * QUERIES) * sizeof *w->dq_t);
+    for (int64_t key = w->begin; key < end_keys; key += KEYS) {
+        int64_t n_keys = round_up(cpu_min(KEYS, end_keys - key), TILE_ROWS);
+        scores(w, first, n_regs, key, n_keys);
+        key_part(w, w->dv, w->p, w->g, first, n, key, n_keys);
+        key_part(w, w->dk, w->ds, w->q, first, n, key, n_keys);
+        query_part(w, first, n_regs, key, n_keys);
+    }
+    ISO_ISA_NAME(iso_cpu_transpose)(w->p, w->ld, w->dq_t, QUERIES, w->ld, n_regs * VEC_LANES);
+    attention_write(dq, ld_dq, w->p, w->ld, n, w->d, 1 / sqrtf((float)w->d), NULL);
+}
+
+/* Where chunk i_chunk > 0 of a head leaves its share of dq, from query i_chunk chunk_rows on. */
+static float *dq_part(const backward_job *job, int64_t i_chunk, int64_t i_head) {
+    int64_t S = job->at->S, rows = job->cut.chunk_rows, floats = 0;
+    for (int64_t i = 1; i < i_chunk; i++) floats += job->cut.n_heads * (S - i * rows);
+    return job->dq_parts + (floats + i_head * (S - i_chunk * rows)) * job->at->d;
+}
+
+static void fetch_ahead(const backward_job *job, backward *w, int64_t i_head) {
+    int64_t S = job->at->S, A = job->at->A, d = job->at->d, H = A * d;
+    int64_t next = cpu_min(i_head + iso_exec_n_threads(job->ex), job->cut.n_heads - 1);
+    int64_t row = next / A * S, col = next % A * d;
+    attention_ahead_init(&w->ahead, S, d);
+    for (int i = 0; i < 3; i++) {
+        attention_ahead_in(&w->ahead, job->qkv + row * 3 * H + i * H + col, 3 * H);
+        attention_ahead_out(&w->ahead, job->dqkv + i_head / A * S * 3 * H + i * H + i_head % A * d,
+                            3 * H);
+    }
+    attention_ahead_in(&w->ahead, job->o + row * H + col, H);
+    attention_ahead_in(&w->ahead, job->d_o + row * H + col, H);
+}
+
+/* The first keys are seen by the most queries: they come first, so that threads end together. */
+static void backward_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const backward_job *job = ctx;
+    int64_t i_head = i_piece % job->cut.n_heads, i_chunk = i_piece / job->cut.n_heads;
+    int64_t S = job->at->S, A = job->at->A, d = job->at->d, H = A * d;
+    int64_t begin = i_chunk * job->cut.chunk_rows;
+    int64_t end = cpu_min(S, begin + job->cut.chunk_rows),
+            n_rows = round_up(end - begin, TILE_ROWS);
+    backward w = backward_of(job, i_head, begin, i_thread);
+    int64_t row = i_head / A * S, col = i_head % A * d;
+    const float *q = job->qkv + row * 3 * H + col;
+    const float *o = job->o + row * H + col, *d_o = job->d_o + row * H + col;
+    float *dqkv = job->dqkv + row * 3 * H + col;
+    float *dq = i_chunk == 0 ? dqkv : dq_part(job, i_chunk, i_head);
+    int64_t ld_dq = i_chunk == 0 ? 3 * H : d;
+    fetch_ahead(job, &w, i_head);
+    attention_read(w.k, w.ld, n_rows, q + begin * 3 * H + H, 3 * H, end - begin, d, 1);
+    attention_read(w.v, w.ld, n_rows, q + begin * 3 * H + 2 * H, 3 * H, end - begin, d, 1);
+    memset(w.dk, 0, (size_t)(n_rows * w.ld) * sizeof *w.dk);
+    memset(w.dv, 0, (size_t)(n_rows * w.ld) * sizeof *w.dv);
+    for (int64_t i = begin; i < S; i += QUERIES) {
+        int64_t n = cpu_min(QUERIES, S - i);
+        read_queries(&w, q + i * 3 * H, o + i * H, d_o + i * H, H, job->lse + i_head * S + i, n);
+        backward_block(&w, dq + (i - begin) * ld_dq, ld_dq, i, n, cpu_min(end, i + n));
+    }
+    /* q was scaled for scores in units of log 2 */
+    attention_write(dqkv + begin * 3 * H + H, 3 * H, w.dk, w.ld, end - begin, d, LN_2, NULL);
+    attention_write(dqkv + begin * 3 * H + 2 * H, 3 * H, w.dv, w.ld, end - begin, d, 1, NULL);
+}
+
+/* Adds the shares of a block of one head's queries to dq. */
+static void add_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const backward_job *job = ctx;
+    int64_t S = job->at->S, A = job->at->A, d = job->at->d, H = A * d, rows = job->cut.chunk_rows;
+    int64_t i_head = i_piece % job->cut.n_heads, i_block = 1 + i_piece / job->cut.n_heads;
+    float *dq = job->dqkv + i_head / A * S * 3 * H + i_head % A * d;
+    for (int64_t i = i_block * rows; i < cpu_min(S, (i_block + 1) * rows); i++)
+        for (int64_t i_chunk = 1; i_chunk <= i_block; i_chunk++) {
+            const float *part = dq_part(job, i_chunk, i_head) + (i - i_chunk * rows) * d;
+            for (int64_t c = 0; c < d; c += VEC_LANES) {
+                float *out = dq + i * 3 * H + c;
+                vec_store_upto(out, vec_load_upto(out, d - c) + vec_load_upto(part + c, d - c),
+                               d - c);
+            }
+        }
+}
+
+void ISO_ISA_NAME(iso_cpu_attention_bwd)(iso_exec *ex, void *dqkv, const void *d_o, const void *o,
+                                         const void *lse, const void *qkv,
+                                         const iso_attention *at) {
+    int64_t mark = iso_arena_mark(&ex->scratch), part_floats = 0;
+    backward_job job = {
+        .ex = ex, .at = at, .dqkv = dqkv, .d_o = d_o, .o = o, .lse = lse, .qkv = qkv};
+    job.cut = ISO_ISA_NAME(iso_cpu_attention_cut)(at);
+    job.far = ISO_ISA_NAME(iso_cpu_attention_far)(ex, at);
+    job.thread_floats = backward_floats(at, &job.cut);
+    job.scratch =
+        iso_arena_take(&ex->scratch, iso_exec_n_threads(ex) * job.thread_floats, sizeof(float));
+    for (int64_t i = 1; i < job.cut.n_chunks; i++)
+        part_floats += job.cut.n_heads * (at->S - i * job.cut.chunk_rows) * at->d;
+    job.dq_parts = iso_arena_take(&ex->scratch, part_floats, sizeof(float));
+    if (!ex->measuring) {
+        iso_exec_pieces(ex, job.cut.n_heads * job.cut.n_chunks, backward_piece, &job);
+        iso_exec_pieces(ex, job.cut.n_heads * (job.cut.n_chunks - 1), add_piece, &job);
+    }
+    iso_arena_rewind(&ex->scratch, mark);
+}
