@@ -32,6 +32,7 @@ iso_status cmd_audit(int argc, char **argv);
 iso_status cmd_count(int argc, char **argv);
 iso_status cmd_data(int argc, char **argv);
 iso_status cmd_doctor(int argc, char **argv);
+iso_status cmd_plan(int argc, char **argv);
 iso_status cmd_paper(int argc, char **argv);
 iso_status cmd_report(int argc, char **argv);
 iso_status cmd_generate(int argc, char **argv);
@@ -97,6 +98,10 @@ typedef struct cli_usage {
  *     if (done) return ISO_OK;
  */
 iso_status cli_parse(const cli_usage *usage, int argc, char **argv, bool *done);
+
+/* The command line as typed, "isomoe" and all, for reports; words with blanks in quotes. The caller
+ * frees it. */
+char *cli_command_line(int argc, char **argv);
 
 /* --- terminal --- */
 /* Whether to use colours and redrawn lines there: a terminal, TERM not "dumb", no NO_COLOR. */

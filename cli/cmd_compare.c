@@ -333,15 +333,6 @@ static iso_status compare(const compare_args *args, const char *command) {
     return status;
 }
 
-/* The command line as typed, for the report; words with blanks in quotes. */
-static char *command_line(int argc, char **argv) {
-    iso_str line = {0};
-    iso_str_append(&line, "isomoe");
-    for (int i = 0; i < argc; i++)
-        iso_str_appendf(&line, strpbrk(argv[i], " \t'\"$") ? " '%s'" : " %s", argv[i]);
-    return line.data;
-}
-
 iso_status cmd_compare(int argc, char **argv) {
     const iso_compare_goal usual = iso_compare_goal_default();
     compare_args args = {.out = "comparison",
@@ -380,7 +371,7 @@ iso_status cmd_compare(int argc, char **argv) {
         if (!(args.minutes > 0) || !(args.tokens_per_param > 0) || args.jobs < 1 || args.params < 0)
             status = iso_fail(ISO_ERR_USAGE, "compare: --minutes, --tokens-per-param, --jobs and "
                                              "--params must be positive");
-        char *command = command_line(argc, argv);
+        char *command = cli_command_line(argc, argv);
         if (status == ISO_OK) status = compare(&args, command);
         free(command);
     }

@@ -12,6 +12,7 @@ static const cli_command commands[] = {
     {"doctor", "what this build and this machine can do", cmd_doctor},
     {"eval", "cross-entropy, BPB and BPC of a model", cmd_eval},
     {"generate", "text from a model", cmd_generate},
+    {"plan", "from a budget to an equal comparison that can be trained", cmd_plan},
     {"paper", "the paper's tables recomputed, its models as configs", cmd_paper},
     {"report", "one HTML page about any set of runs", cmd_report},
     {"tokenizer", "learn a BPE model; text to ids and back", cmd_tokenizer},

@@ -176,3 +176,11 @@ iso_status cli_parse(const cli_usage *usage, int argc, char **argv, bool *done) 
     if (n_positionals >= usage->min_positionals) return ISO_OK;
     return iso_fail(ISO_ERR_USAGE, "an argument is missing; usage: isomoe %s", usage->synopsis);
 }
+
+char *cli_command_line(int argc, char **argv) {
+    iso_str line = {0};
+    iso_str_append(&line, "isomoe");
+    for (int i = 0; i < argc; i++)
+        iso_str_appendf(&line, strpbrk(argv[i], " \t'\"$*") ? " '%s'" : " %s", argv[i]);
+    return line.data;
+}

@@ -2,6 +2,7 @@
 
 #include "arch/count.h"
 #include "arch/shape_search.h"
+#include "study/equal_config.h"
 #include "study/lr_rule.h"
 #include "study/speed.h"
 
@@ -55,39 +56,18 @@ static iso_config base_config(const iso_compare_goal *goal, const iso_shape *sha
     return config;
 }
 
-/* Fixes steps; evaluates ten times and saves five on the way. */
-static iso_status finish_config(iso_config *config, int64_t steps, double rate) {
-    config->train.tokens = 0;
-    config->train.steps = steps;
-    int64_t tokens = iso_config_tokens(config);
-    iso_counts counts;
-    ISO_TRY(iso_count(&counts, &config->model, ISO_CONVENTION_PAPER));
-    config->train.lr = ISO_LR_STEPLAW;
-    config->train.warmup_steps = ISO_WARMUP_AUTO;
-    config->train.lr_multiplier =
-        iso_lr_rule_multiplier((double)counts.params_nonvocab, (double)tokens, rate);
-    config->train.eval_every = steps >= 10 ? steps / 10 : 1;
-    config->train.checkpoint_every = steps >= 5 ? steps / 5 : 1;
-    return iso_config_resolve(config, NULL);
-}
-
 /* Step Law's batch for `tokens`, then as many steps as make the compute equal. */
 static iso_status equal_config(iso_config *out, const iso_compare_goal *goal,
                                const iso_search_model *model, int64_t tokens,
                                const iso_config *dense) {
-    iso_counts counts, dense_counts;
+    const iso_equal_rule rule = {.law = ISO_STEPLAW_UNROUNDED};
+    iso_counts reference;
     *out = base_config(goal, &model->shape);
-    ISO_TRY(iso_count(&counts, &model->shape, ISO_CONVENTION_PAPER));
-    out->train.tokens = tokens;
-    ISO_TRY(iso_config_resolve(out, NULL));
-    int64_t steps = out->train.steps;
-    if (dense) {
-        ISO_TRY(iso_count(&dense_counts, &dense->model, ISO_CONVENTION_PAPER));
-        ISO_TRY(iso_equal_steps(&steps, dense_counts.train_flops_per_token,
-                                iso_config_tokens(dense), counts.train_flops_per_token,
-                                iso_config_batch_tokens(out)));
-    }
-    return finish_config(out, steps, model->rate);
+    int64_t reference_tokens = dense ? iso_config_tokens(dense) : tokens, steps;
+    ISO_TRY(iso_count(&reference, dense ? &dense->model : &out->model, ISO_CONVENTION_PAPER));
+    ISO_TRY(iso_equal_batch_set(out, &rule, tokens));
+    ISO_TRY(iso_equal_steps_of(&steps, out, reference.train_flops_per_token, reference_tokens));
+    return iso_equal_steps_set(out, &rule, steps, NULL);
 }
 
 static int64_t min_i64(int64_t a, int64_t b) {

@@ -12,8 +12,9 @@
 #include <stdbool.h>
 
 /* The multiplier for a model of that activation rate (1 = dense), interpolated in log r_a between
- * the swept rates; 1 inside the law's range. */
-double iso_lr_rule_multiplier(double params, double tokens, double activation_rate);
+ * the swept rates; from 4e6 parameters up it fades, and from 6e7 up, where the law was fitted, it
+ * is 1. */
+double iso_lr_rule_multiplier(double params, double activation_rate);
 
 /* Whether routed gates are normalised (norm_topk_prob) in comparisons at that size: measured in the
  * same sweep. The paper's setting, and the config's default, is false. */

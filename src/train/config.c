@@ -1,7 +1,6 @@
 #include "train/config.h"
 
 #include "arch/count.h"
-#include "arch/steplaw.h"
 #include "base/options.h"
 
 #include <inttypes.h>
@@ -225,6 +224,15 @@ static iso_status fail_too_long(double tokens) {
                     COUNT_MAX);
 }
 
+int64_t iso_config_law_batch(const iso_config *config, iso_steplaw law, double tokens) {
+    int64_t unit = config->train.micro_batch_size == ISO_MICRO_BATCH_WHOLE
+                       ? config->model.router_aux_group
+                       : config->train.micro_batch_size;
+    double sequences =
+        iso_steplaw_batch_tokens(law, tokens) / (double)config->model.max_position_embeddings;
+    return unit * (int64_t)fmax(1.0, round(sequences / (double)unit));
+}
+
 static iso_status resolve_batch(iso_config *config, double tokens) {
     iso_train_config *train = &config->train;
     if (train->batch_size == ISO_BATCH_STEPLAW) {
@@ -232,12 +240,7 @@ static iso_status resolve_batch(iso_config *config, double tokens) {
             return iso_fail(ISO_ERR_USAGE, "train.batch_size: Step Law derives the batch from the "
                                            "tokens, which steps do not tell; give batch_size, or "
                                            "train.tokens instead of train.steps");
-        int64_t unit = train->micro_batch_size == ISO_MICRO_BATCH_WHOLE
-                           ? config->model.router_aux_group
-                           : train->micro_batch_size;
-        double sequences = iso_steplaw_batch_tokens(ISO_STEPLAW_UNROUNDED, tokens) /
-                           (double)config->model.max_position_embeddings;
-        train->batch_size = unit * (int64_t)fmax(1.0, round(sequences / (double)unit));
+        train->batch_size = iso_config_law_batch(config, ISO_STEPLAW_UNROUNDED, tokens);
     }
     if (train->micro_batch_size == ISO_MICRO_BATCH_WHOLE)
         train->micro_batch_size = train->batch_size;

@@ -15,6 +15,7 @@
 #define ISO_TRAIN_CONFIG_H
 
 #include "arch/shape.h"
+#include "arch/steplaw.h"
 #include "base/fileio.h"
 #include "base/json.h"
 #include "base/str.h"
@@ -92,6 +93,10 @@ iso_status iso_config_parse(iso_config *out, const char *text, int64_t n_bytes, 
  * Appends a line per warning to `warnings` (may be NULL): things legal but doubtful.
  * ISO_ERR_USAGE on anything impossible. `data.dir` is not looked at. */
 iso_status iso_config_resolve(iso_config *config, iso_str *warnings);
+
+/* The law's batch for that many tokens, in sequences: the nearest multiple of the micro-batch (where
+ * that is the whole batch: of router_aux_group), at least one. */
+int64_t iso_config_law_batch(const iso_config *config, iso_steplaw law, double tokens);
 
 /* Of a resolved config. */
 double iso_config_peak_lr(const iso_config *config);       /* lr x lr_multiplier */
