@@ -86,6 +86,10 @@ static iso_status plan(iso_dry_run *out, const iso_config *config, const char *b
     return ISO_OK;
 }
 
+static int64_t sum_of(const iso_model_memory *model, int64_t moments_bytes) {
+    return model->weights + model->gradients + model->activations + model->scratch + moments_bytes;
+}
+
 iso_status iso_dry_run_make(iso_dry_run *out, const iso_config *config, const char *backend,
                             iso_dtype dtype) {
     ISO_TRY(iso_dry_run_check(config));
@@ -100,10 +104,17 @@ iso_status iso_dry_run_make(iso_dry_run *out, const iso_config *config, const ch
     iso_status status = plan(&run, config, backend, dtype, pool);
     iso_pool_free(pool);
     ISO_TRY(status);
-    run.sum_bytes = run.model.weights + run.model.gradients + run.model.activations +
-                    run.model.scratch + run.moments_bytes;
+    run.sum_bytes = sum_of(&run.model, run.moments_bytes);
     *out = run;
     return ISO_OK;
+}
+
+json_t *iso_memory_to_json(const iso_model_memory *model, int64_t moments_bytes) {
+    int64_t sum = sum_of(model, moments_bytes);
+    return json_pack("{sI sI sI sI sI sI}", "weights", (json_int_t)model->weights, "gradients",
+                     (json_int_t)model->gradients, "moments", (json_int_t)moments_bytes,
+                     "activations", (json_int_t)model->activations, "scratch",
+                     (json_int_t)model->scratch, "sum", (json_int_t)sum);
 }
 
 json_t *iso_dry_run_to_json(const iso_dry_run *run) {
@@ -111,12 +122,9 @@ json_t *iso_dry_run_to_json(const iso_dry_run *run) {
     for (iso_component c = 0; c < ISO_N_COMPONENTS; c++)
         json_object_set_new(flops, iso_component_name(c),
                             iso_json_from_i128(run->step.model_flops[c]));
-    return json_pack(
-        "{sI sI sI s{sI sI sI sI sI sI} s{so so}}", "threads", (json_int_t)run->n_threads,
-        "micro_batch_size", (json_int_t)run->micro_batch_size, "micro_batches",
-        (json_int_t)run->n_micro_batches, "memory_bytes", "weights", (json_int_t)run->model.weights,
-        "gradients", (json_int_t)run->model.gradients, "moments", (json_int_t)run->moments_bytes,
-        "activations", (json_int_t)run->model.activations, "scratch",
-        (json_int_t)run->model.scratch, "sum", (json_int_t)run->sum_bytes, "step_flops", "model",
-        flops, "executed", iso_json_from_i128(run->step.executed_flops));
+    return json_pack("{sI sI sI so s{so so}}", "threads", (json_int_t)run->n_threads,
+                     "micro_batch_size", (json_int_t)run->micro_batch_size, "micro_batches",
+                     (json_int_t)run->n_micro_batches, "memory_bytes",
+                     iso_memory_to_json(&run->model, run->moments_bytes), "step_flops", "model",
+                     flops, "executed", iso_json_from_i128(run->step.executed_flops));
 }

@@ -25,7 +25,8 @@ typedef struct iso_dry_run {
     int64_t n_threads;        /* scratch depends on it */
     int64_t micro_batch_size; /* sequences; activations are for that many */
     int64_t n_micro_batches;  /* of an optimizer step */
-    iso_counters step; /* model and executed FLOPs and calls of an optimizer step; no times */
+    iso_counters
+        step; /* FLOPs of an optimizer step, calls of its forwards and backwards; no times */
 } iso_dry_run;
 
 /* Whether sizes stay where 63 bits and the model's tables can follow: rows of routed tokens in 31
@@ -38,9 +39,12 @@ iso_status iso_dry_run_check(const iso_config *config);
 iso_status iso_dry_run_make(iso_dry_run *out, const iso_config *config, const char *backend,
                             iso_dtype dtype);
 
-/* {"threads", "micro_batch_size", "micro_batches", "memory_bytes": {"weights", "gradients",
- * "moments", "activations", "scratch", "sum"}, "step_flops": {"model": {component: n}, "executed":
- * n}}. A new reference. */
+/* {"weights", "gradients", "moments", "activations", "scratch", "sum"}, in bytes: of a plan, or of
+ * a trainer as the ledger has it. A new reference. */
+json_t *iso_memory_to_json(const iso_model_memory *model, int64_t moments_bytes);
+
+/* {"threads", "micro_batch_size", "micro_batches", "memory_bytes": as above, "step_flops":
+ * {"model": {component: n}, "executed": n}}. A new reference. */
 json_t *iso_dry_run_to_json(const iso_dry_run *run);
 
 #endif

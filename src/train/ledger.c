@@ -1,6 +1,7 @@
 #include "train/ledger.h"
 
 #include "arch/steplaw.h"
+#include "train/dry_run.h"
 
 #include <dnnl.h>
 #include <math.h>
@@ -88,8 +89,10 @@ static json_t *counted_json(const iso_trainer *trainer) {
     for (int i = 0; i < ISO_N_COMPONENTS; i++)
         json_object_set_new(model_flops, iso_component_name((iso_component)i),
                             iso_json_from_i128(trainer->train_counters.model_flops[i]));
-    return json_pack("{so so}", "model_flops", model_flops, "executed_flops",
-                     iso_json_from_i128(trainer->train_counters.executed_flops));
+    iso_model_memory memory = iso_model_memory_used(trainer->model);
+    return json_pack("{so so so}", "model_flops", model_flops, "executed_flops",
+                     iso_json_from_i128(trainer->train_counters.executed_flops), "memory_bytes",
+                     iso_memory_to_json(&memory, trainer->optimizer.arena.size_bytes));
 }
 
 static void add_params(json_t *out, const iso_trainer *trainer, int64_t tokens) {

@@ -37,6 +37,18 @@ planned_and_counted() { # run, config, overrides...
         echo "$component $(fact "$ledger" ".counted.model_flops.$component")"
     done >counted.flops
     same "$run: counted FLOPs of $(wc -l <planned.flops) components" planned.flops counted.flops
+    fact count.json '.memory_bytes.training.here.memory_bytes' >count.facts
+    fact "$ledger" '.counted.memory_bytes' >ledger.facts
+    same "$run: bytes of weights, gradients, moments, activations, scratch as isomoe count has them" \
+        count.facts ledger.facts
+    fact count.json ".memory_bytes.training.here.step_flops.executed * $(fact dry.json .train.steps)" >count.facts
+    fact "$ledger" .counted.executed_flops >ledger.facts
+    same "$run: executed FLOPs as isomoe count has them" count.facts ledger.facts
+    fact count.json '.memory_bytes.training.fp32.weights' >count.facts
+    fact "$run/checkpoints/$(newest_checkpoint "$run")/manifest.json" '.files["model.safetensors"].bytes' >file.bytes
+    check "$run: the file of the weights is their bytes and a header ($(cat count.facts) of $(cat file.bytes))" \
+        test "$(($(cat file.bytes) - $(cat count.facts)))" -gt 0 -a \
+        "$(($(cat file.bytes) - $(cat count.facts)))" -lt 20000
     fact dry.json '(.data.unique_tokens / .model.max_position_embeddings | floor)
         * .model.max_position_embeddings, .train.steps' >planned.data
     fact "$ledger" '.unique_tokens, .steps' >counted.data
@@ -48,6 +60,14 @@ C=$(fact dense/summary.json '.train_flops_per_token * .tokens')
 train moe moe_flops.yaml --train.flops="$C"
 planned_and_counted dense dense.yaml
 planned_and_counted moe moe_flops.yaml --train.flops="$C"
+full=(--model.layer_layout=full --model.intermediate_size=0 --model.tie_word_embeddings=true
+    --model.position=rope --train.steps=4 --train.micro_batch_size=24 --train.threads=1 --data.unique_tokens=960)
+interleave=(--model.layer_layout=interleave --model.shared_expert_intermediate_size=0
+    --model.num_experts_per_tok=9 --train.steps=4 --train.batch_size=8 --data.unique_tokens=640)
+train full moe.yaml "${full[@]}"
+planned_and_counted full moe.yaml "${full[@]}"
+train interleave moe.yaml "${interleave[@]}"
+planned_and_counted interleave moe.yaml "${interleave[@]}"
 
 # --- the audit ---
 

@@ -149,7 +149,8 @@ fingerprint() { # run
     series "$1" | grep -v replayed_steps
     (cd "$newest" && sha256sum model.safetensors optimizer.safetensors loop.bin) || return 1
     sha256sum <"$1/evaluation.json"
-    jq -S 'del(.name, .replayed_steps, .wall_s, .tokens_per_s, .mfu, .train.threads)' "$1/summary.json"
+    jq -S 'del(.name, .replayed_steps, .wall_s, .tokens_per_s, .mfu, .train.threads,
+        .counted.memory_bytes)' "$1/summary.json"
 }
 
 fact() { # file, jq filter
