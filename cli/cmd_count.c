@@ -126,6 +126,8 @@ static void print_training(const count_facts *facts) {
     }
     cli_table_print(&table, stdout);
     cli_table_release(&table);
+    printf(
+        "fp32 and bf16 by arithmetic; bf16 has gradients, master weights and moments in fp32.\n");
     if (facts->has_run)
         printf("Here: what isomoe train allocates, padding and all, for micro-batches of %" PRId64
                " x %" PRId64 " tokens%s\nand %" PRId64 " threads.\n\n",
@@ -170,7 +172,7 @@ static void print_one(const count_facts *facts) {
     printf("convention %s: %s\n\n", iso_convention_name(counts->convention),
            count_convention_meaning(counts->convention));
     print_components(counts);
-    printf("%" PRId64 " parameters in all, %" PRId64 " of them outside this convention "
+    printf("%" PRId64 " parameters in all, %" PRId64 " outside this convention "
            "(vocabulary and the like)\n",
            counts->params_total, counts->params_total - counts->params_nonvocab);
     printf("zeta = H/L %.3g, gamma = S/H %.3g, alpha = F/H %.3g", r->zeta, r->gamma, r->alpha);
