@@ -84,6 +84,14 @@ static misses miss_alone(const iso_gap_law *law, bool *left_out, int64_t i) {
     return out;
 }
 
+/* What was predicted, of every row that is this configuration. */
+static void keep_checks(iso_gap_law *law, int64_t i, misses of) {
+    double bpc = law->data.bpc[i];
+    for (int64_t r = 0; r < law->n_rows; r++)
+        if (law->configuration[r] == i)
+            law->fit.checks[r] = (iso_gap_check){bpc - of.residual, bpc - of.loo, bpc - of.scale};
+}
+
 static misses miss_pair(const iso_gap_law *law, bool *left_out, int64_t dense, int64_t moe) {
     const iso_gap_data *data = &law->data;
     const iso_gap_solution *all = &law->solution;
@@ -171,6 +179,7 @@ void iso_gap_errors_measure(iso_gap_law *law) {
     int64_t *table = zeroed(law->n_rows, sizeof *table);
     fit->tables = zeroed(law->n_rows, sizeof *fit->tables);
     fit->scales = zeroed(data->n_scales, sizeof *fit->scales);
+    fit->checks = zeroed(law->n_rows, sizeof *fit->checks);
     law->without = zeroed(data->n_scales, sizeof *law->without);
     law->has_without = zeroed(data->n_scales, sizeof *law->has_without);
     fit->n_tables = list_tables(fit->tables, table, law);
@@ -179,7 +188,9 @@ void iso_gap_errors_measure(iso_gap_law *law) {
                .table = table};
     fit_without_scales(law, left_out);
     for (int64_t i = 0; i < data->n; i++) {
-        spread(&to, law, i, miss_alone(law, left_out, i), false);
+        misses alone = miss_alone(law, left_out, i);
+        keep_checks(law, i, alone);
+        spread(&to, law, i, alone, false);
         for (int64_t d = 0; d < data->n; d++)
             if (is_pair(data, d, i)) spread(&to, law, i, miss_pair(law, left_out, d, i), true);
     }

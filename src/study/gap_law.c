@@ -22,7 +22,8 @@
 #define LR_PRIOR 0.0020
 
 double iso_gap_effective_tokens(double tokens, double unique_tokens) {
-    double repeats = fmax(tokens / unique_tokens - 1.0, 0.0);
+    if (unique_tokens >= tokens) return tokens;
+    double repeats = tokens / unique_tokens - 1.0;
     return unique_tokens * (1.0 - MUENNIGHOFF_R * expm1(-repeats / MUENNIGHOFF_R));
 }
 
@@ -231,6 +232,7 @@ void iso_gap_law_free(iso_gap_law *law) {
     if (!law) return;
     free(law->fit.tables);
     free(law->fit.scales);
+    free(law->fit.checks);
     free(law->data.points);
     free(law->data.bpc);
     free(law->data.scale);
@@ -253,9 +255,8 @@ double iso_gap_law_bpc(const iso_gap_law *law, const iso_gap_point *point) {
 
 static bool is_point(const iso_gap_point *point) {
     return is_positive(point->params) && is_positive(point->tokens) &&
-           is_positive(point->unique_tokens) && point->unique_tokens <= point->tokens &&
-           is_positive(point->activation_rate) && is_positive(point->lr_over_law) &&
-           is_positive(point->flops);
+           is_positive(point->unique_tokens) && is_positive(point->activation_rate) &&
+           is_positive(point->lr_over_law) && is_positive(point->flops);
 }
 
 /* The gap's error on what was not fitted, and the degrees of freedom it was measured with. Where no
@@ -273,8 +274,9 @@ iso_status iso_gap_law_predict(iso_gap_forecast *out, const iso_gap_law *law,
                                bool extrapolate) {
     ISO_ASSERT(dense->is_dense && !moe->is_dense);
     if (!is_point(dense) || !is_point(moe))
-        return iso_fail(ISO_ERR_USAGE, "prediction: N, r_a, D, unique tokens (at most D), rate and "
-                                       "compute must be positive numbers");
+        return iso_fail(ISO_ERR_USAGE,
+                        "prediction: N, r_a, D, unique tokens, rate and compute must "
+                        "be positive numbers");
     bool in_region = iso_gap_region_check(law, dense, moe) == ISO_OK;
     if (!in_region && !extrapolate) return ISO_ERR_USAGE; /* the message is the check's */
     const iso_gap_solution *solution = &law->solution;

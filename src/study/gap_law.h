@@ -93,6 +93,12 @@ typedef struct iso_gap_error {
     double gap_loo_bias, gap_scale_bias; /* mean of measured minus predicted */
 } iso_gap_error;
 
+/* What the law says of a row: its BPC in the fit, with its configuration left out, with its scale
+ * left out; NaN where the rest doesn't determine the law. */
+typedef struct iso_gap_check {
+    double fitted, loo, scale;
+} iso_gap_check;
+
 typedef struct iso_gap_range {
     double low, high;
 } iso_gap_range;
@@ -118,14 +124,17 @@ typedef struct iso_gap_fit {
     iso_gap_region region;
     iso_gap_error all;
     int64_t n_tables;
-    iso_gap_error *tables, *scales; /* scales: n_scales, by N; both belong to the law */
+    iso_gap_error *tables, *scales; /* scales: n_scales, by N */
+    iso_gap_check *checks;          /* n_rows, as given; all three arrays belong to the law */
 } iso_gap_fit;
 const iso_gap_fit *iso_gap_law_fit(const iso_gap_law *law); /* borrowed from the law */
 
 /* A model to be trained. */
 typedef struct iso_gap_point {
     bool is_dense;
-    double params, activation_rate, tokens, unique_tokens, lr_over_law, flops;
+    double params, activation_rate, tokens;
+    double unique_tokens; /* more than `tokens`: nothing is repeated */
+    double lr_over_law, flops;
 } iso_gap_point;
 
 typedef struct iso_gap_forecast {

@@ -52,8 +52,8 @@ static iso_status check_side(const iso_gap_law *law, const iso_gap_point *point)
         ISO_TRY(check(&region->activation_rate, point->activation_rate, whose, "activation rate"));
     ISO_TRY(check(&region->tokens_per_param[side], point->tokens / point->params, whose,
                   "tokens per parameter"));
-    ISO_TRY(check(&region->epochs[side], point->tokens / point->unique_tokens, whose,
-                  "number of epochs"));
+    double epochs = fmax(point->tokens / point->unique_tokens, 1.0);
+    ISO_TRY(check(&region->epochs[side], epochs, whose, "number of epochs"));
     ISO_TRY(check(&region->lr_over_law[side], point->lr_over_law, whose,
                   "learning rate over Step Law's"));
     bool knows_tokens = law->fit.form.terms & 1u << ISO_GAP_TOKENS;
