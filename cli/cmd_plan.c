@@ -4,6 +4,7 @@
 
 #include "base/fileio.h"
 #include "data/dataset.h"
+#include "report/plan_figure.h"
 #include "study/budget_folder.h"
 #include "study/budget_json.h"
 #include "study/gap_rows.h"
@@ -18,7 +19,7 @@
 #define UNSET_F64 (-HUGE_VAL)
 
 typedef struct plan_args {
-    const char *params, *compute, *data, *like, *throughput, *out;
+    const char *params, *compute, *data, *like, *throughput, *out, *plot;
     cli_list rates, fit, overrides;
     const char *layout, *steplaw, *precision, *scheme;
     int64_t expert_width, active_experts, min_active_experts, head_dim, seq_len, vocab_size;
@@ -200,6 +201,14 @@ static iso_status goal_from(iso_budget_goal *goal, const plan_args *args, iso_co
 
 /* --- the plan's products --- */
 
+static iso_status write_plot(const iso_budget *budget, const char *path) {
+    iso_str svg = {0};
+    iso_plan_figure_draw(&svg, budget);
+    iso_status status = iso_file_write_atomic(path, svg.data, (int64_t)svg.len);
+    iso_str_release(&svg);
+    return status;
+}
+
 static iso_status write_products(const iso_budget *budget, const plan_args *args,
                                  const char *command) {
     if (args->out) {
@@ -209,6 +218,7 @@ static iso_status write_products(const iso_budget *budget, const plan_args *args
         iso_str_release(&markdown);
         ISO_TRY(status);
     }
+    if (args->plot) ISO_TRY(write_plot(budget, args->plot));
     if (args->json) return cli_print_json(iso_budget_to_json(budget), CLI_JSON_EXACT);
     if (args->csv) {
         iso_str text = {0};
@@ -333,6 +343,8 @@ iso_status cmd_plan(int argc, char **argv) {
         {"micro-batch", CLI_I64, &args.micro_batch, "B", "sequences at a time (default 8)", NULL},
         {"out", CLI_STRING, &args.out, "DIR", "writes configs, a study file and the plan there",
          NULL},
+        {"plot", CLI_STRING, &args.plot, "FILE.svg",
+         "draws tokens, epochs, memory and expected gap against activation rate", NULL},
         {"json", CLI_BOOL, &args.json, NULL, "print JSON", NULL},
         {"csv", CLI_BOOL, &args.csv, NULL, "print a row per model", NULL},
     };
