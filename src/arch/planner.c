@@ -30,12 +30,15 @@ static int64_t usual_head_dim(int64_t params) {
     return params >= 1000000000 ? 128 : params >= 20000000 ? 64 : params >= 1500000 ? 32 : 16;
 }
 
+/* The paper's 2048 from 1e9 parameters up; below, between the hidden sizes that the proportions
+ * give a dense model and an MoE (equations 1 and 4 with L = H / zeta), so that S/H is near 1 for
+ * both. */
 static int64_t usual_context(int64_t params) {
-    return params >= 1000000000  ? 2048
-           : params >= 100000000 ? 1024
-           : params >= 10000000  ? 256
-           : params >= 1000000   ? 128
-                                 : 64;
+    if (params >= 1000000000) return 2048;
+    double cubed = usual_zeta((double)params) * (double)params;
+    double dense = cbrt(cubed / (4.0 + 3.0 * PAPER_ALPHA));
+    double moe = cbrt(cubed / (4.0 + 3.0 * PAPER_MU));
+    return 64 * (int64_t)fmax(1.0, round(sqrt(dense * moe) / 64.0));
 }
 
 /* Below a vocabulary of its own a model this small is better off with bytes and a separator. */
