@@ -343,8 +343,7 @@ iso_status cmd_plan(int argc, char **argv) {
         {"micro-batch", CLI_I64, &args.micro_batch, "B", "sequences at a time (default 8)", NULL},
         {"out", CLI_STRING, &args.out, "DIR", "writes configs, a study file and the plan there",
          NULL},
-        {"plot", CLI_STRING, &args.plot, "FILE.svg",
-         "draws tokens, epochs, memory and expected gap against activation rate", NULL},
+        {"plot", CLI_STRING, &args.plot, "FILE.svg", "draws it over the activation rate", NULL},
         {"json", CLI_BOOL, &args.json, NULL, "print JSON", NULL},
         {"csv", CLI_BOOL, &args.csv, NULL, "print a row per model", NULL},
     };
@@ -354,7 +353,7 @@ iso_status cmd_plan(int argc, char **argv) {
             "From a budget to a dense model and MoEs that can be trained as they stand: equal\n"
             "parameters, equal compute, the same unique text.",
         .example = "isomoe plan --compute '8xH100@40%x10d' --data 200B --predict\n"
-                   "isomoe plan --params 2.15e9 --compute 9.1e20 --activation-rate 0.1..0.5/9\n"
+                   "isomoe plan --params 2.15B --compute 9.1e20 --activation-rate 0.1..0.5/9\n"
                    "isomoe plan --like configs/dense_tiny.yaml --out my-plan",
         .flags = flags,
         .n_flags = sizeof flags / sizeof *flags,

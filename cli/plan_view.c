@@ -224,7 +224,7 @@ static bool any_as_given(const iso_budget *b) {
 }
 
 static void say_notes(iso_str *out, const iso_budget *b) {
-    if (any_as_given(b)) iso_str_append(out, "* the shape of --like, as given\n");
+    if (any_as_given(b)) iso_str_append(out, "the shape with a star is that of --like, as given\n");
     if (b->notes.data) iso_str_append(out, b->notes.data);
     if (b->law) iso_gap_law_say(out, b->law);
 }
