@@ -7,7 +7,7 @@ static const cli_command commands[] = {
     {"audit", "were these runs an equal comparison?", cmd_audit},
     {"bench", "speed of training steps", cmd_bench},
     {"compare", "dense or MoE on your own text: the main job", cmd_compare},
-    {"count", "parameters and FLOPs of a model, by component", cmd_count},
+    {"count", "parameters, FLOPs and memory of models, side by side", cmd_count},
     {"data", "text to token shards; what they hold; checks them", cmd_data},
     {"doctor", "what this build and this machine can do", cmd_doctor},
     {"eval", "cross-entropy, BPB and BPC of a model", cmd_eval},

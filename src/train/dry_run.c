@@ -26,7 +26,7 @@ static iso_status check_tensors(const iso_shape *shape) {
 /* Bounds on what a micro-batch keeps and computes. Every tensor that the model places or a kernel
  * takes as scratch is at most (R, widths) or (H, widths), times small factors and the threads; the
  * largest FLOP count of one operation is 8 R H S or 8 T H V. Sizes are below 2^31, so that nothing
- * here leaves 128 bits. */
+ * here leaves 128 bits, and the sum of all bytes not 63. */
 static iso_status check_products(const iso_config *config) {
     const iso_shape *s = &config->model;
     const __int128 limit = INT64_MAX;
@@ -44,7 +44,7 @@ static iso_status check_products(const iso_config *config) {
                                   s->num_experts + s->moe_intermediate_size +
                                   s->shared_expert_intermediate_size + s->max_position_embeddings;
     for (iso_component c = 0; c < ISO_N_COMPONENTS; c++) params += iso_count_params(s, c);
-    bool fits = params <= limit / 32 && (R + s->hidden_size) * widths <= limit / (1 << 17) &&
+    bool fits = params <= limit / 64 && (R + s->hidden_size) * widths <= limit / (1 << 17) &&
                 R * widths * s->num_hidden_layers <= limit / (1 << 9) &&
                 R * widths * 8 <= limit / s->hidden_size;
     if (fits) return ISO_OK;
