@@ -73,7 +73,7 @@ static const char *list_precisions(char out[16], const char *backend) {
     static const struct {
         iso_dtype dtype;
         const char *name;
-    } dtypes[] = {{ISO_F32, "fp32"}, {ISO_F64, "fp64"}};
+    } dtypes[] = {{ISO_F32, "fp32"}, {ISO_F64, "fp64"}, {ISO_BF16, "bf16"}};
     iso_counters counters = {.executed_flops = 0};
     out[0] = '\0';
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
@@ -106,7 +106,7 @@ static iso_status print_json(const library *libraries, int n_libraries, const ch
     json_t *object =
         json_pack("{s:s, s:s, s:i, s:o, s:s, s:o, s:o, s:o}", "version", ISO_VERSION, "compiler",
                   __VERSION__, "threads", iso_machine_n_threads(), "isa", features, "kernel_isa",
-                  iso_exec_isa(), "backends", kernels, "ops", ops, "libraries", versions);
+                  iso_exec_isa(ISO_F32), "backends", kernels, "ops", ops, "libraries", versions);
     return cli_print_json(object, CLI_JSON_EXACT);
 }
 
@@ -135,7 +135,7 @@ static void print_text(const library *libraries, int n_libraries, const char *co
         char precisions[16];
         printf("%s %s (%s)", i ? "," : "", backends[i], list_precisions(precisions, backends[i]));
     }
-    printf("; cpu uses %s\n\n", iso_exec_isa());
+    printf("; cpu uses %s\n\n", iso_exec_isa(ISO_F32));
     cli_table table;
     cli_table_init(&table, headers, 2);
     for (int i = 0; i < n_libraries; i++) {

@@ -16,7 +16,7 @@ void iso_attention_block_fwd(iso_model *model, int64_t layer, iso_tensor x, int6
     iso_layer_acts *acts = &model->layers[layer];
     const iso_attention at = attention_of(model, B);
     int64_t T = B * at.S, H = model->shape.hidden_size;
-    iso_tensor norm = iso_model_mat(model, acts->norm1, T, H);
+    iso_tensor norm = iso_model_act(model, acts->norm1, T, H);
     iso_tensor qkv = iso_model_mat(model, acts->qkv, T, 3 * H);
     iso_tensor attended = iso_model_mat(model, acts->attended, T, H);
     iso_tensor w_norm = iso_model_weight(model, ISO_FIELD_NORM1, layer, H, 0);
@@ -42,18 +42,18 @@ void iso_attention_block_bwd(iso_model *model, int64_t layer, iso_tensor x, int6
     iso_tensor d_attended = iso_model_mat(model, model->temps.d_hidden, T, H);
     iso_tensor qkv = iso_model_mat(model, acts->qkv, T, 3 * H);
     iso_tensor attended = iso_model_mat(model, acts->attended, T, H);
-    iso_tensor norm = iso_model_mat(model, acts->norm1, T, H);
+    iso_tensor norm = iso_model_act(model, acts->norm1, T, H);
     iso_linear_bwd_input(ex, d_attended, false, d,
                          iso_model_weight(model, ISO_FIELD_O, layer, H, H),
                          ISO_COMPONENT_ATTENTION);
-    iso_linear_bwd_weight(ex, iso_model_grad(model, ISO_FIELD_O, layer, H, H), d, attended,
-                          ISO_COMPONENT_ATTENTION);
+    iso_linear_bwd_weight(ex, iso_model_grad(model, ISO_FIELD_O, layer, H, H), model->grads_are_set,
+                          d, attended, ISO_COMPONENT_ATTENTION);
     iso_attention_bwd(ex, d_qkv, d_attended, attended,
                       iso_model_mat(model, acts->lse, B * at.A, at.S), qkv, &at);
     if (model->shape.position == ISO_POSITION_ROPE)
         iso_rope(ex, d_qkv, &at, model->shape.rope_theta, true);
-    iso_linear_bwd_weight(ex, iso_model_grad(model, ISO_FIELD_Q, layer, 3 * H, H), d_qkv, norm,
-                          ISO_COMPONENT_ATTENTION);
+    iso_linear_bwd_weight(ex, iso_model_grad(model, ISO_FIELD_Q, layer, 3 * H, H),
+                          model->grads_are_set, d_qkv, norm, ISO_COMPONENT_ATTENTION);
     iso_linear_bwd_input(ex, d_norm, false, d_qkv,
                          iso_model_weight(model, ISO_FIELD_Q, layer, 3 * H, H),
                          ISO_COMPONENT_ATTENTION);
@@ -68,9 +68,9 @@ void iso_ffn_fwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int
     iso_layer_acts *acts = &model->layers[layer];
     int64_t H = model->shape.hidden_size;
     iso_field down = (iso_field)(gate + 2);
-    iso_tensor gate_up = iso_model_mat(model, acts->gate_up, T, 2 * F);
-    iso_tensor hidden = iso_model_mat(model, acts->hidden, T, F);
-    iso_linear_fwd(ex, gate_up, iso_no_tensor(), iso_model_mat(model, acts->norm2, T, H),
+    iso_tensor gate_up = iso_model_act(model, acts->gate_up, T, 2 * F);
+    iso_tensor hidden = iso_model_act(model, acts->hidden, T, F);
+    iso_linear_fwd(ex, gate_up, iso_no_tensor(), iso_model_act(model, acts->norm2, T, H),
                    iso_model_weight(model, gate, layer, 2 * F, H), component);
     iso_swiglu_fwd(ex, hidden, gate_up, iso_no_tensor());
     iso_linear_fwd(ex, iso_model_mat(model, acts->out, T, H),
@@ -86,16 +86,17 @@ void iso_ffn_bwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int
     iso_field down = (iso_field)(gate + 2);
     iso_tensor d = iso_model_mat(model, model->temps.d_stream, T, H);
     iso_tensor d_norm = iso_model_mat(model, model->temps.d_norm, T, H);
-    iso_tensor d_gate_up = iso_model_mat(model, model->temps.d_wide, T, 2 * F);
-    iso_tensor d_hidden = iso_model_mat(model, model->temps.d_hidden, T, F);
-    iso_tensor hidden = iso_model_mat(model, acts->hidden, T, F);
+    iso_tensor d_gate_up = iso_model_act(model, model->temps.d_wide, T, 2 * F);
+    iso_tensor d_hidden = iso_model_act(model, model->temps.d_hidden, T, F);
+    iso_tensor hidden = iso_model_act(model, acts->hidden, T, F);
     iso_linear_bwd_input(ex, d_hidden, false, d, iso_model_weight(model, down, layer, H, F),
                          component);
-    iso_linear_bwd_weight(ex, iso_model_grad(model, down, layer, H, F), d, hidden, component);
+    iso_linear_bwd_weight(ex, iso_model_grad(model, down, layer, H, F), model->grads_are_set, d,
+                          hidden, component);
     iso_swiglu_bwd(ex, d_gate_up, iso_no_tensor(), d_hidden,
-                   iso_model_mat(model, acts->gate_up, T, 2 * F), iso_no_tensor());
-    iso_linear_bwd_weight(ex, iso_model_grad(model, gate, layer, 2 * F, H), d_gate_up,
-                          iso_model_mat(model, acts->norm2, T, H), component);
+                   iso_model_act(model, acts->gate_up, T, 2 * F), iso_no_tensor());
+    iso_linear_bwd_weight(ex, iso_model_grad(model, gate, layer, 2 * F, H), model->grads_are_set,
+                          d_gate_up, iso_model_act(model, acts->norm2, T, H), component);
     iso_linear_bwd_input(ex, d_norm, accumulate, d_gate_up,
                          iso_model_weight(model, gate, layer, 2 * F, H), component);
 }
@@ -103,7 +104,7 @@ void iso_ffn_bwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int
 void iso_dense_block_fwd(iso_model *model, int64_t layer, int64_t T) {
     iso_layer_acts *acts = &model->layers[layer];
     int64_t H = model->shape.hidden_size;
-    iso_norm_fwd(model->exec, iso_model_mat(model, acts->norm2, T, H),
+    iso_norm_fwd(model->exec, iso_model_act(model, acts->norm2, T, H),
                  iso_model_vec(model, acts->rstd2, T), iso_model_mat(model, acts->middle, T, H),
                  iso_model_weight(model, ISO_FIELD_NORM2, layer, H, 0), model->shape.rms_norm_eps);
     iso_ffn_fwd(model, layer, ISO_FIELD_GATE, model->shape.intermediate_size, T,

@@ -15,6 +15,8 @@ iso_tensor iso_model_grad(const iso_model *model, iso_field field, int64_t layer
                           int64_t cols);
 iso_tensor iso_model_vec(const iso_model *model, void *data, int64_t n);
 iso_tensor iso_model_mat(const iso_model *model, void *data, int64_t rows, int64_t cols);
+/* The same of a narrow tensor (ops.h). */
+iso_tensor iso_model_act(const iso_model *model, void *data, int64_t rows, int64_t cols);
 
 /* middle = x + o(attention(norm1 x)) */
 void iso_attention_block_fwd(iso_model *model, int64_t layer, iso_tensor x, int64_t B);

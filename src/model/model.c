@@ -27,6 +27,10 @@ iso_tensor iso_model_mat(const iso_model *model, void *data, int64_t rows, int64
     return iso_tensor_2d(data, model->exec->dtype, rows, cols);
 }
 
+iso_tensor iso_model_act(const iso_model *model, void *data, int64_t rows, int64_t cols) {
+    return iso_tensor_2d(data, model->exec->narrow, rows, cols);
+}
+
 static iso_tensor param_view(const iso_model *model, void *base, iso_field field, int64_t layer,
                              int64_t rows, int64_t cols) {
     void *data = element(model, base, iso_params_offset(&model->params, field, layer));
@@ -48,22 +52,26 @@ static void *take(iso_model *model, int64_t n) {
     return iso_arena_take(&model->act_arena, n, iso_dtype_bytes(model->exec->dtype));
 }
 
+static void *take_act(iso_model *model, int64_t n) {
+    return iso_arena_take(&model->act_arena, n, iso_dtype_bytes(model->exec->narrow));
+}
+
 static void place_layer(iso_model *model, int64_t i_layer) {
     const iso_shape *s = &model->shape;
     iso_layer_acts *acts = &model->layers[i_layer];
     int64_t S = s->max_position_embeddings, T = model->max_sequences * S, H = s->hidden_size;
-    acts->norm1 = take(model, T * H);
+    acts->norm1 = take_act(model, T * H);
     acts->rstd1 = take(model, T);
     acts->qkv = take(model, T * 3 * H);
     acts->attended = take(model, T * H);
     acts->lse = take(model, T * s->num_attention_heads);
     acts->middle = take(model, T * H);
-    acts->norm2 = take(model, T * H);
+    acts->norm2 = take_act(model, T * H);
     acts->rstd2 = take(model, T);
     bool is_moe = iso_shape_layer_is_moe(s, i_layer);
     int64_t F = is_moe ? s->shared_expert_intermediate_size : s->intermediate_size;
-    acts->gate_up = take(model, T * 2 * F);
-    acts->hidden = take(model, T * F);
+    acts->gate_up = take_act(model, T * 2 * F);
+    acts->hidden = take_act(model, T * F);
     acts->out = take(model, T * H);
     if (!is_moe) return;
     int64_t E = s->num_experts, K = s->num_experts_per_tok, De = s->moe_intermediate_size;
@@ -72,9 +80,8 @@ static void place_layer(iso_model *model, int64_t i_layer) {
     acts->gate = take(model, R);
     acts->row_gate = take(model, R);
     acts->aux_grad = take(model, model->max_sequences * E);
-    acts->rows = take(model, R * H);
-    acts->expert_gate_up = take(model, R * 2 * De);
-    acts->expert_hidden = take(model, R * De);
+    acts->expert_gate_up = take_act(model, R * 2 * De);
+    acts->expert_hidden = take_act(model, R * De);
     iso_arena *arena = &model->act_arena;
     acts->routing = (iso_routing){.T = T, .E = E, .K = K};
     acts->routing.expert = iso_arena_take(arena, R, sizeof(int32_t));
@@ -91,7 +98,7 @@ static void place_temps(iso_model *model) {
     iso_model_temps *temps = &model->temps;
     if (E > 0) {
         temps->logits = take(model, T * E);
-        temps->expert_out = take(model, R * H);
+        temps->expert_out = take_act(model, R * H);
     }
     if (!model->trains) return;
     temps->d_stream = take(model, T * H);
@@ -100,8 +107,8 @@ static void place_temps(iso_model *model) {
     temps->d_hidden = take(model, T * max_i64(H, F));
     if (E > 0) {
         temps->d_row_gate = take(model, R);
-        temps->d_expert_gate_up = take(model, R * 2 * De);
-        temps->d_expert_hidden = take(model, R * De);
+        temps->d_expert_gate_up = take_act(model, R * 2 * De);
+        temps->d_expert_hidden = take_act(model, R * De);
     }
 }
 
@@ -200,12 +207,28 @@ static void backward(iso_model *model, const int32_t *inputs, const int32_t *tar
     iso_embed_bwd(ex, iso_model_grad(model, ISO_FIELD_EMBED, -1, s->vocab_size, H), d, inputs);
 }
 
+/* Zeroes the gradients that operations can only add to: of the vectors, the embedding and the
+ * head. */
+static void zero_sums(iso_model *model) {
+    const iso_params *params = &model->params;
+    int64_t n_matrix = params->shape.vocab_size * params->shape.hidden_size;
+    int64_t item = iso_dtype_bytes(model->exec->dtype);
+    const iso_field fields[2] = {ISO_FIELD_EMBED, head_field(model)};
+    for (int i = 0; i < 2; i++)
+        memset(element(model, model->grads, iso_params_offset(params, fields[i], -1)), 0,
+               (size_t)(n_matrix * item));
+    memset(element(model, model->grads, params->n_decay), 0,
+           (size_t)((params->n_elements - params->n_decay) * item));
+}
+
 void iso_model_train(iso_model *model, const int32_t *inputs, const int32_t *targets, int64_t B,
                      double token_scale, double aux_scale, double *nats, double *aux_sum) {
     ISO_ASSERT(model->trains && B >= 1 && B <= model->max_sequences);
     int64_t n_groups = n_groups_of(model, B);
     *aux_sum = forward(model, inputs, B, n_groups, aux_scale * model->shape.router_aux_loss_coef);
+    if (!model->grads_are_set && !model->exec->measuring) zero_sums(model);
     backward(model, inputs, targets, B, n_groups, token_scale, nats);
+    model->grads_are_set = true;
 }
 
 void iso_model_forward(iso_model *model, const int32_t *inputs, int64_t B) {
@@ -327,22 +350,6 @@ void iso_model_free(iso_model *model) {
     free(model);
 }
 
-typedef struct zero_job {
-    char *data;
-    int64_t n_bytes;
-} zero_job;
-
-#define ZERO_PIECE_BYTES ((int64_t)1 << 20)
-
-static void zero_piece(void *ctx, int64_t i_piece, int i_thread) {
-    const zero_job *job = ctx;
-    int64_t first = i_piece * ZERO_PIECE_BYTES, left = job->n_bytes - first;
-    memset(job->data + first, 0, (size_t)(left < ZERO_PIECE_BYTES ? left : ZERO_PIECE_BYTES));
-}
-
-void iso_model_zero_grads(iso_model *model) {
-    int64_t n_bytes = model->params.n_elements * iso_dtype_bytes(model->exec->dtype);
-    zero_job job = {model->grads, n_bytes};
-    iso_exec_pieces(model->exec, (n_bytes + ZERO_PIECE_BYTES - 1) / ZERO_PIECE_BYTES, zero_piece,
-                    &job);
+void iso_model_reset_grads(iso_model *model) {
+    model->grads_are_set = false;
 }

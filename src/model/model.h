@@ -15,22 +15,24 @@
 #include "model/params.h"
 #include "ops/ops.h"
 
-/* What one layer keeps from forward for backward. Letters as shapes: tensor/dims.h. */
+/* What one layer keeps from forward for backward. Letters as shapes: tensor/dims.h. Narrow (ops.h)
+ * are norm1, norm2, gate_up, hidden, expert_gate_up, expert_hidden. */
 typedef struct iso_layer_acts {
-    void *norm1, *rstd1, *qkv, *attended, *lse;  /* (T,H) (T) (T,3H) (T,H) (B*A,S) */
-    void *middle, *norm2, *rstd2;                /* (T,H) residual after attention, (T,H) (T) */
-    void *gate_up, *hidden;                      /* dense: (T,2F) (T,F); shared: (T,2Dse) (T,Dse) */
-    void *probs, *gate, *row_gate, *aux_grad;    /* (T,E) (T,K) (R) (groups,E) */
-    void *rows, *expert_gate_up, *expert_hidden; /* (R,H) (R,2De) (R,De) */
-    void *out;                                   /* (T,H) residual after the layer */
+    void *norm1, *rstd1, *qkv, *attended, *lse; /* (T,H) (T) (T,3H) (T,H) (B*A,S) */
+    void *middle, *norm2, *rstd2;               /* (T,H) residual after attention, (T,H) (T) */
+    void *gate_up, *hidden;                     /* dense: (T,2F) (T,F); shared: (T,2Dse) (T,Dse) */
+    void *probs, *gate, *row_gate, *aux_grad;   /* (T,E) (T,K) (R) (groups,E) */
+    void *expert_gate_up, *expert_hidden;       /* (R,2De) (R,De) */
+    void *out;                                  /* (T,H) residual after the layer */
     iso_routing routing;
 } iso_layer_acts;
 
-/* Memory of the gradient flow, shared by all layers. */
+/* Memory of the gradient flow, shared by all layers. Narrow are those after expert_out, and d_wide
+ * and d_hidden where they belong to an FFN. */
 typedef struct iso_model_temps {
     void *d_stream, *d_norm, *d_wide, *d_hidden;           /* (T,H) (T,H) (T,max) (T,max) */
-    void *logits, *expert_out;                             /* (T,E) (R,H) */
-    void *d_row_gate, *d_expert_gate_up, *d_expert_hidden; /* (R) (R,2De) (R,De) */
+    void *logits, *d_row_gate;                             /* (T,E) (R) */
+    void *expert_out, *d_expert_gate_up, *d_expert_hidden; /* (R,H) (R,2De) (R,De) */
 } iso_model_temps;
 
 typedef struct iso_model {
@@ -41,8 +43,9 @@ typedef struct iso_model {
     bool trains;           /* gradients and all layers' activations are there */
 
     iso_arena weight_arena, grad_arena, act_arena;
-    void *weights, *grads;                    /* (params.n_elements) */
-    float *slopes;                            /* (A), NULL with RoPE */
+    void *weights, *grads; /* (params.n_elements) */
+    bool grads_are_set;    /* or the next micro-batch's take the place of what is there */
+    float *slopes;         /* (A), NULL with RoPE */
     void *embedded, *final_norm, *final_rstd; /* (T,H) (T,H) (T) */
     iso_layer_acts *layers; /* (L); without training all layers share the same buffers */
     iso_model_temps temps;
@@ -68,14 +71,15 @@ iso_model_memory iso_model_memory_used(const iso_model *model);
 iso_status iso_model_plan(iso_model_memory *out, const iso_shape *shape, iso_exec *exec,
                           int64_t max_sequences, bool trains);
 
-/* Zeroes the gradients: at the start of every step. */
-void iso_model_zero_grads(iso_model *model);
+/* At the start of every step: the next micro-batch sets the gradients, and later ones add to them.
+ */
+void iso_model_reset_grads(iso_model *model);
 
 /* Training on one micro-batch of B sequences: inputs and targets (B,S); nats (B*S) per token.
- * Adds to the gradients those of sum(nats) * token_scale + coef * aux_scale * (the balance losses
- * of this micro-batch's groups, summed over groups and layers), and returns that sum of balance
- * losses in *aux_sum (0 for a dense model). For a batch of N tokens and n groups, M MoE layers:
- * token_scale = 1/N, aux_scale = 1/(n M). */
+ * Adds to the gradients (see iso_model_reset_grads) those of sum(nats) * token_scale + coef *
+ * aux_scale * (the balance losses of this micro-batch's groups, summed over groups and layers), and
+ * returns that sum of balance losses in *aux_sum (0 for a dense model). For a batch of N tokens and
+ * n groups, M MoE layers: token_scale = 1/N, aux_scale = 1/(n M). */
 void iso_model_train(iso_model *model, const int32_t *inputs, const int32_t *targets, int64_t B,
                      double token_scale, double aux_scale, double *nats, double *aux_sum);
 

@@ -43,7 +43,7 @@ static void route(iso_model *model, int64_t layer, int64_t T, int64_t n_groups, 
     iso_tensor probs = iso_model_mat(model, acts->probs, T, z.E);
     iso_tensor gate = iso_model_mat(model, acts->gate, T, z.K);
     acts->routing.T = T;
-    iso_linear_fwd(ex, logits, iso_no_tensor(), iso_model_mat(model, acts->norm2, T, z.H),
+    iso_linear_fwd(ex, logits, iso_no_tensor(), iso_model_act(model, acts->norm2, T, z.H),
                    iso_model_weight(model, ISO_FIELD_ROUTER, layer, z.E, z.H),
                    ISO_COMPONENT_ROUTER);
     iso_router_fwd(ex, probs, acts->routing.expert, gate, logits, model->shape.norm_topk_prob);
@@ -58,23 +58,21 @@ void iso_moe_block_fwd(iso_model *model, int64_t layer, int64_t T, int64_t n_gro
     iso_exec *ex = model->exec;
     iso_layer_acts *acts = &model->layers[layer];
     const moe_sizes z = sizes_of(model, T);
-    iso_tensor norm = iso_model_mat(model, acts->norm2, T, z.H);
+    iso_tensor norm = iso_model_act(model, acts->norm2, T, z.H);
     iso_tensor middle = iso_model_mat(model, acts->middle, T, z.H);
     iso_tensor out = iso_model_mat(model, acts->out, T, z.H);
-    iso_tensor rows = iso_model_mat(model, acts->rows, z.R, z.H);
-    iso_tensor gate_up = iso_model_mat(model, acts->expert_gate_up, z.R, 2 * z.De);
-    iso_tensor hidden = iso_model_mat(model, acts->expert_hidden, z.R, z.De);
-    iso_tensor expert_out = iso_model_mat(model, model->temps.expert_out, z.R, z.H);
+    iso_tensor gate_up = iso_model_act(model, acts->expert_gate_up, z.R, 2 * z.De);
+    iso_tensor hidden = iso_model_act(model, acts->expert_hidden, z.R, z.De);
+    iso_tensor expert_out = iso_model_act(model, model->temps.expert_out, z.R, z.H);
     iso_norm_fwd(ex, norm, iso_model_vec(model, acts->rstd2, T), middle,
                  iso_model_weight(model, ISO_FIELD_NORM2, layer, z.H, 0),
                  model->shape.rms_norm_eps);
     route(model, layer, T, n_groups, aux_scale);
-    iso_gather(ex, rows, norm, &acts->routing);
-    iso_grouped_fwd(ex, gate_up, rows,
+    iso_grouped_fwd(ex, gate_up, norm, true,
                     expert_weight(model, ISO_FIELD_EXPERT_GATE, layer, &z, 2 * z.De, z.H),
                     &acts->routing);
     iso_swiglu_fwd(ex, hidden, gate_up, iso_model_vec(model, acts->row_gate, z.R));
-    iso_grouped_fwd(ex, expert_out, hidden,
+    iso_grouped_fwd(ex, expert_out, hidden, false,
                     expert_weight(model, ISO_FIELD_EXPERT_DOWN, layer, &z, z.H, z.De),
                     &acts->routing);
     if (z.Dse > 0)
@@ -89,21 +87,21 @@ static void experts_bwd(iso_model *model, int64_t layer, int64_t T) {
     const moe_sizes z = sizes_of(model, T);
     const iso_routing *rt = &acts->routing;
     iso_tensor d = iso_model_mat(model, model->temps.d_stream, T, z.H);
-    iso_tensor d_rows = iso_model_mat(model, model->temps.expert_out, z.R, z.H);
-    iso_tensor d_hidden = iso_model_mat(model, model->temps.d_expert_hidden, z.R, z.De);
-    iso_tensor d_gate_up = iso_model_mat(model, model->temps.d_expert_gate_up, z.R, 2 * z.De);
-    iso_tensor gate_up = iso_model_mat(model, acts->expert_gate_up, z.R, 2 * z.De);
-    iso_gather(ex, d_rows, d, rt);
-    iso_grouped_bwd_input(ex, d_hidden, d_rows,
+    iso_tensor d_rows = iso_model_act(model, model->temps.expert_out, z.R, z.H);
+    iso_tensor d_hidden = iso_model_act(model, model->temps.d_expert_hidden, z.R, z.De);
+    iso_tensor d_gate_up = iso_model_act(model, model->temps.d_expert_gate_up, z.R, 2 * z.De);
+    iso_tensor gate_up = iso_model_act(model, acts->expert_gate_up, z.R, 2 * z.De);
+    iso_grouped_bwd_input(ex, d_hidden, d, true,
                           expert_weight(model, ISO_FIELD_EXPERT_DOWN, layer, &z, z.H, z.De), rt);
     iso_grouped_bwd_weight(ex, expert_grad(model, ISO_FIELD_EXPERT_DOWN, layer, &z, z.H, z.De),
-                           d_rows, iso_model_mat(model, acts->expert_hidden, z.R, z.De), rt);
+                           model->grads_are_set, d, true,
+                           iso_model_act(model, acts->expert_hidden, z.R, z.De), false, rt);
     iso_swiglu_bwd(ex, d_gate_up, iso_model_vec(model, model->temps.d_row_gate, z.R), d_hidden,
                    gate_up, iso_model_vec(model, acts->row_gate, z.R));
     iso_grouped_bwd_weight(ex, expert_grad(model, ISO_FIELD_EXPERT_GATE, layer, &z, 2 * z.De, z.H),
-                           d_gate_up, iso_model_mat(model, acts->rows, z.R, z.H), rt);
-    /* The gathered d_rows have done their duty; their memory takes the rows' own gradient. */
-    iso_grouped_bwd_input(ex, d_rows, d_gate_up,
+                           model->grads_are_set, d_gate_up, false,
+                           iso_model_act(model, acts->norm2, T, z.H), true, rt);
+    iso_grouped_bwd_input(ex, d_rows, d_gate_up, false,
                           expert_weight(model, ISO_FIELD_EXPERT_GATE, layer, &z, 2 * z.De, z.H),
                           rt);
     iso_combine(ex, iso_model_mat(model, model->temps.d_norm, T, z.H), iso_no_tensor(), d_rows, rt);
@@ -119,8 +117,9 @@ static void router_bwd(iso_model *model, int64_t layer, int64_t T, int64_t n_gro
                    iso_model_mat(model, acts->probs, T, z.E),
                    iso_model_mat(model, acts->gate, T, z.K), &acts->routing,
                    model->shape.norm_topk_prob);
-    iso_linear_bwd_weight(ex, iso_model_grad(model, ISO_FIELD_ROUTER, layer, z.E, z.H), d_logits,
-                          iso_model_mat(model, acts->norm2, T, z.H), ISO_COMPONENT_ROUTER);
+    iso_linear_bwd_weight(ex, iso_model_grad(model, ISO_FIELD_ROUTER, layer, z.E, z.H),
+                          model->grads_are_set, d_logits, iso_model_act(model, acts->norm2, T, z.H),
+                          ISO_COMPONENT_ROUTER);
     iso_linear_bwd_input(ex, iso_model_mat(model, model->temps.d_norm, T, z.H), true, d_logits,
                          iso_model_weight(model, ISO_FIELD_ROUTER, layer, z.E, z.H),
                          ISO_COMPONENT_ROUTER);

@@ -26,7 +26,6 @@ static const size_t kernel_offsets[ISO_OP_N] = {
     AT(ROUTER_BWD, router_bwd),
     AT(BALANCE, balance),
     AT(ROUTE_SORT, route_sort),
-    AT(GATHER, gather),
     AT(COMBINE, combine),
     AT(GROUPED_FWD, grouped_fwd),
     AT(GROUPED_BWD_INPUT, grouped_bwd_input),
@@ -49,7 +48,7 @@ const char *iso_op_kernel(iso_op op) {
     iso_kernels ref, cpu;
     iso_kernels_init_ref_f32(&ref);
     cpu = ref;
-    iso_kernels_init_cpu(&cpu);
+    iso_kernels_init_cpu(&cpu, ISO_F32);
     return kernel_of(&cpu, op) != kernel_of(&ref, op) ? "cpu" : "ref";
 }
 
@@ -61,26 +60,43 @@ static iso_status check_kernels(const iso_kernels *kernels) {
     return ISO_OK;
 }
 
-iso_status iso_exec_create(iso_exec *out, const char *backend, iso_dtype dtype, iso_pool *pool,
-                           iso_counters *counters) {
-    *out = (iso_exec){.dtype = dtype, .pool = pool, .measuring = true, .counters = counters};
+/* Types that a backend has no kernels for. */
+static iso_status check_dtype(const char *backend, iso_dtype dtype) {
     bool is_cpu = strcmp(backend, "cpu") == 0;
     if (!is_cpu && strcmp(backend, "ref") != 0)
         return iso_fail(ISO_ERR_UNSUPPORTED, "backend '%s' is not built in; there are cpu and ref",
                         backend);
-    if (dtype != ISO_F32 && (is_cpu || dtype != ISO_F64))
+    if (dtype != ISO_F32 && dtype != (is_cpu ? ISO_BF16 : ISO_F64))
         return iso_fail(ISO_ERR_UNSUPPORTED, "backend '%s' has no kernels for %s", backend,
                         iso_dtype_name(dtype));
+    return ISO_OK;
+}
+
+iso_status iso_exec_create(iso_exec *out, const char *backend, iso_dtype dtype, iso_pool *pool,
+                           iso_counters *counters) {
+    *out = (iso_exec){.dtype = dtype == ISO_BF16 ? ISO_F32 : dtype,
+                      .narrow = dtype,
+                      .pool = pool,
+                      .measuring = true,
+                      .counters = counters};
+    ISO_TRY(check_dtype(backend, dtype));
     iso_kernels *kernels = calloc(1, sizeof *kernels);
     if (!kernels) return iso_fail(ISO_ERR_MEMORY, "cannot allocate the table of kernels");
     if (dtype == ISO_F64)
         iso_kernels_init_ref_f64(kernels);
     else
         iso_kernels_init_ref_f32(kernels);
-    if (is_cpu) iso_kernels_init_cpu(kernels);
     out->kernels = kernels;
     iso_arena_init(&out->scratch);
-    iso_status status = check_kernels(kernels);
+    iso_status status = ISO_OK;
+    /* A processor older than 2009 keeps the reference kernels. */
+    bool is_fast = strcmp(backend, "cpu") == 0 && iso_kernels_init_cpu(kernels, dtype);
+    if (dtype == ISO_BF16 && !is_fast)
+        status = iso_fail(ISO_ERR_UNSUPPORTED,
+                          "bf16 needs a processor with AVX512-BF16, and oneDNN must be allowed to "
+                          "use it (ONEDNN_MAX_CPU_ISA); here the best is %s: train in fp32",
+                          iso_exec_isa(ISO_F32));
+    if (status == ISO_OK) status = check_kernels(kernels);
     if (status != ISO_OK) iso_exec_release(out);
     return status;
 }

@@ -19,7 +19,6 @@ static const char *const op_names[ISO_OP_N] = {
     "router_bwd",
     "balance",
     "route_sort",
-    "gather",
     "combine",
     "grouped_fwd",
     "grouped_bwd_input",
@@ -67,14 +66,19 @@ void iso_embed_bwd(iso_exec *ex, iso_tensor dw, iso_tensor dy, const int32_t *id
     op_end(ex, ISO_OP_EMBED_BWD, t0);
 }
 
+/* Of exec->dtype or narrow. */
+static bool is_act(const iso_exec *ex, const iso_tensor *t, int64_t d0, int64_t d1) {
+    return iso_tensor_is(t, ex->dtype, 2, d0, d1, 1) || iso_tensor_is(t, ex->narrow, 2, d0, d1, 1);
+}
+
 void iso_norm_fwd(iso_exec *ex, iso_tensor y, iso_tensor rstd, iso_tensor x, iso_tensor w,
                   double eps) {
     int64_t T = x.dims[0], H = x.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, T, H, 1));
-    ISO_ASSERT(iso_tensor_is(&y, ex->dtype, 2, T, H, 1));
+    ISO_ASSERT(is_act(ex, &y, T, H));
     ISO_ASSERT(iso_tensor_is(&rstd, ex->dtype, 1, T, 1, 1));
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 1, H, 1, 1));
-    ex->kernels->norm_fwd(ex, y.data, rstd.data, x.data, w.data, T, H, eps);
+    ex->kernels->norm_fwd(ex, y, rstd, x, w, eps);
     op_end(ex, ISO_OP_NORM_FWD, t0);
 }
 
@@ -91,14 +95,19 @@ void iso_norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dw, iso_tensor dy, iso
     op_end(ex, ISO_OP_NORM_BWD, t0);
 }
 
+/* What a linear layer is multiplied as. */
+static iso_dtype multiply_as(const iso_exec *ex, iso_component kind) {
+    return kind == ISO_COMPONENT_ROUTER ? ex->dtype : ex->narrow;
+}
+
 void iso_linear_fwd(iso_exec *ex, iso_tensor y, iso_tensor residual, iso_tensor x, iso_tensor w,
                     iso_component kind) {
     int64_t T = x.dims[0], out = w.dims[0], in = w.dims[1], t0 = iso_clock_ns();
-    ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, T, in, 1));
+    ISO_ASSERT(is_act(ex, &x, T, in) && is_act(ex, &y, T, out));
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 2, out, in, 1));
-    ISO_ASSERT(iso_tensor_is(&y, ex->dtype, 2, T, out, 1));
-    ISO_ASSERT(!residual.data || iso_tensor_is(&residual, ex->dtype, 2, T, out, 1));
-    ex->kernels->linear_fwd(ex, y.data, residual.data, x.data, w.data, T, out, in);
+    ISO_ASSERT(!residual.data ||
+               (residual.dtype == y.dtype && iso_tensor_is(&residual, ex->dtype, 2, T, out, 1)));
+    ex->kernels->linear_fwd(ex, y, residual, x, w, multiply_as(ex, kind));
     count(ex, kind, product_flops(T, out, in));
     op_end(ex, ISO_OP_LINEAR_FWD, t0);
 }
@@ -106,21 +115,20 @@ void iso_linear_fwd(iso_exec *ex, iso_tensor y, iso_tensor residual, iso_tensor 
 void iso_linear_bwd_input(iso_exec *ex, iso_tensor dx, bool accumulate, iso_tensor dy, iso_tensor w,
                           iso_component kind) {
     int64_t T = dy.dims[0], out = w.dims[0], in = w.dims[1], t0 = iso_clock_ns();
-    ISO_ASSERT(iso_tensor_is(&dx, ex->dtype, 2, T, in, 1));
+    ISO_ASSERT(is_act(ex, &dy, T, out) && is_act(ex, &dx, T, in));
+    ISO_ASSERT(!accumulate || dx.dtype == ex->dtype);
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 2, out, in, 1));
-    ISO_ASSERT(iso_tensor_is(&dy, ex->dtype, 2, T, out, 1));
-    ex->kernels->linear_bwd_input(ex, dx.data, accumulate, dy.data, w.data, T, out, in);
+    ex->kernels->linear_bwd_input(ex, dx, accumulate, dy, w, multiply_as(ex, kind));
     count(ex, kind, product_flops(T, out, in));
     op_end(ex, ISO_OP_LINEAR_BWD_INPUT, t0);
 }
 
-void iso_linear_bwd_weight(iso_exec *ex, iso_tensor dw, iso_tensor dy, iso_tensor x,
-                           iso_component kind) {
+void iso_linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_tensor dy,
+                           iso_tensor x, iso_component kind) {
     int64_t T = dy.dims[0], out = dw.dims[0], in = dw.dims[1], t0 = iso_clock_ns();
-    ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, T, in, 1));
+    ISO_ASSERT(is_act(ex, &x, T, in) && is_act(ex, &dy, T, out));
     ISO_ASSERT(iso_tensor_is(&dw, ex->dtype, 2, out, in, 1));
-    ISO_ASSERT(iso_tensor_is(&dy, ex->dtype, 2, T, out, 1));
-    ex->kernels->linear_bwd_weight(ex, dw.data, dy.data, x.data, T, out, in);
+    ex->kernels->linear_bwd_weight(ex, dw, accumulate, dy, x, multiply_as(ex, kind));
     count(ex, kind, product_flops(T, out, in));
     op_end(ex, ISO_OP_LINEAR_BWD_WEIGHT, t0);
 }
@@ -168,23 +176,20 @@ void iso_attention_bwd(iso_exec *ex, iso_tensor dqkv, iso_tensor d_o, iso_tensor
 
 void iso_swiglu_fwd(iso_exec *ex, iso_tensor h, iso_tensor gu, iso_tensor row_scale) {
     int64_t rows = h.dims[0], F = h.dims[1], t0 = iso_clock_ns();
-    ISO_ASSERT(iso_tensor_is(&h, ex->dtype, 2, rows, F, 1));
-    ISO_ASSERT(iso_tensor_is(&gu, ex->dtype, 2, rows, 2 * F, 1));
+    ISO_ASSERT(is_act(ex, &h, rows, F) && iso_tensor_is(&gu, h.dtype, 2, rows, 2 * F, 1));
     ISO_ASSERT(!row_scale.data || iso_tensor_is(&row_scale, ex->dtype, 1, rows, 1, 1));
-    ex->kernels->swiglu_fwd(ex, h.data, gu.data, row_scale.data, rows, F);
+    ex->kernels->swiglu_fwd(ex, h, gu, row_scale);
     op_end(ex, ISO_OP_SWIGLU_FWD, t0);
 }
 
 void iso_swiglu_bwd(iso_exec *ex, iso_tensor dgu, iso_tensor drow_scale, iso_tensor dh,
                     iso_tensor gu, iso_tensor row_scale) {
     int64_t rows = dh.dims[0], F = dh.dims[1], t0 = iso_clock_ns();
-    ISO_ASSERT(iso_tensor_is(&dh, ex->dtype, 2, rows, F, 1));
-    ISO_ASSERT(iso_tensor_is(&gu, ex->dtype, 2, rows, 2 * F, 1));
-    ISO_ASSERT(iso_tensor_is(&dgu, ex->dtype, 2, rows, 2 * F, 1));
+    ISO_ASSERT(is_act(ex, &dh, rows, F) && iso_tensor_is(&gu, dh.dtype, 2, rows, 2 * F, 1));
+    ISO_ASSERT(iso_tensor_is(&dgu, dh.dtype, 2, rows, 2 * F, 1));
     ISO_ASSERT(!row_scale.data == !drow_scale.data);
     ISO_ASSERT(!row_scale.data || iso_tensor_is(&drow_scale, ex->dtype, 1, rows, 1, 1));
-    ex->kernels->swiglu_bwd(ex, dgu.data, drow_scale.data, dh.data, gu.data, row_scale.data, rows,
-                            F);
+    ex->kernels->swiglu_bwd(ex, dgu, drow_scale, dh, gu, row_scale);
     op_end(ex, ISO_OP_SWIGLU_BWD, t0);
 }
 
@@ -230,52 +235,47 @@ void iso_route_sort(iso_exec *ex, iso_routing *rt, iso_tensor row_gate, iso_tens
     op_end(ex, ISO_OP_ROUTE_SORT, t0);
 }
 
-void iso_gather(iso_exec *ex, iso_tensor y, iso_tensor x, const iso_routing *rt) {
-    int64_t R = rt->T * rt->K, H = x.dims[1], t0 = iso_clock_ns();
-    ISO_ASSERT(iso_tensor_is(&y, ex->dtype, 2, R, H, 1));
-    ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, rt->T, H, 1));
-    ex->kernels->gather(ex, y.data, x.data, rt->row_token, R, H);
-    op_end(ex, ISO_OP_GATHER, t0);
-}
-
 void iso_combine(iso_exec *ex, iso_tensor y, iso_tensor base, iso_tensor x, const iso_routing *rt) {
     int64_t H = y.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&y, ex->dtype, 2, rt->T, H, 1));
     ISO_ASSERT(!base.data || iso_tensor_is(&base, ex->dtype, 2, rt->T, H, 1));
-    ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, rt->T * rt->K, H, 1));
-    ex->kernels->combine(ex, y.data, base.data, x.data, rt->token_row, rt->T, rt->K, H);
+    ISO_ASSERT(is_act(ex, &x, rt->T * rt->K, H));
+    ex->kernels->combine(ex, y, base, x, rt);
     op_end(ex, ISO_OP_COMBINE, t0);
 }
 
-void iso_grouped_fwd(iso_exec *ex, iso_tensor y, iso_tensor x, iso_tensor w,
+static int64_t n_rows_of(const iso_routing *rt, bool by_token) {
+    return by_token ? rt->T : rt->T * rt->K;
+}
+
+void iso_grouped_fwd(iso_exec *ex, iso_tensor y, iso_tensor x, bool x_by_token, iso_tensor w,
                      const iso_routing *rt) {
     int64_t R = rt->T * rt->K, out = w.dims[1], in = w.dims[2], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 3, rt->E, out, in));
-    ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, R, in, 1));
-    ISO_ASSERT(iso_tensor_is(&y, ex->dtype, 2, R, out, 1));
-    ex->kernels->grouped_fwd(ex, y.data, x.data, w.data, rt->offsets, rt->E, out, in, R);
+    ISO_ASSERT(is_act(ex, &x, n_rows_of(rt, x_by_token), in) && is_act(ex, &y, R, out));
+    ex->kernels->grouped_fwd(ex, y, x, x_by_token, w, rt);
     count(ex, ISO_COMPONENT_FFN_ROUTED, product_flops(R, out, in));
     op_end(ex, ISO_OP_GROUPED_FWD, t0);
 }
 
-void iso_grouped_bwd_input(iso_exec *ex, iso_tensor dx, iso_tensor dy, iso_tensor w,
-                           const iso_routing *rt) {
+void iso_grouped_bwd_input(iso_exec *ex, iso_tensor dx, iso_tensor dy, bool dy_by_token,
+                           iso_tensor w, const iso_routing *rt) {
     int64_t R = rt->T * rt->K, out = w.dims[1], in = w.dims[2], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 3, rt->E, out, in));
-    ISO_ASSERT(iso_tensor_is(&dx, ex->dtype, 2, R, in, 1));
-    ISO_ASSERT(iso_tensor_is(&dy, ex->dtype, 2, R, out, 1));
-    ex->kernels->grouped_bwd_input(ex, dx.data, dy.data, w.data, rt->offsets, rt->E, out, in, R);
+    ISO_ASSERT(is_act(ex, &dy, n_rows_of(rt, dy_by_token), out) && is_act(ex, &dx, R, in));
+    ex->kernels->grouped_bwd_input(ex, dx, dy, dy_by_token, w, rt);
     count(ex, ISO_COMPONENT_FFN_ROUTED, product_flops(R, out, in));
     op_end(ex, ISO_OP_GROUPED_BWD_INPUT, t0);
 }
 
-void iso_grouped_bwd_weight(iso_exec *ex, iso_tensor dw, iso_tensor dy, iso_tensor x,
+void iso_grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_tensor dy,
+                            bool dy_by_token, iso_tensor x, bool x_by_token,
                             const iso_routing *rt) {
     int64_t R = rt->T * rt->K, out = dw.dims[1], in = dw.dims[2], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&dw, ex->dtype, 3, rt->E, out, in));
-    ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, R, in, 1));
-    ISO_ASSERT(iso_tensor_is(&dy, ex->dtype, 2, R, out, 1));
-    ex->kernels->grouped_bwd_weight(ex, dw.data, dy.data, x.data, rt->offsets, rt->E, out, in, R);
+    ISO_ASSERT(is_act(ex, &x, n_rows_of(rt, x_by_token), in));
+    ISO_ASSERT(is_act(ex, &dy, n_rows_of(rt, dy_by_token), out));
+    ex->kernels->grouped_bwd_weight(ex, dw, accumulate, dy, dy_by_token, x, x_by_token, rt);
     count(ex, ISO_COMPONENT_FFN_ROUTED, product_flops(R, out, in));
     op_end(ex, ISO_OP_GROUPED_BWD_WEIGHT, t0);
 }

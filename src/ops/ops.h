@@ -15,7 +15,11 @@
  * that ran. Both in matrix products only, softmax of attention apart (paper, Section 2
  * conventions).
  *
- * Letters: tensor/dims.h. Weights are (out, in). `real` below is exec->dtype.
+ * Two types: tensors are of exec->dtype but for those marked "narrow", which are of exec->narrow:
+ * what goes in and out of matrix products. In bf16 these products round their operands (weights and
+ * incoming tensors of exec->dtype, too) to bf16 and add up in float; everything else is float.
+ *
+ * Letters: tensor/dims.h. Weights are (out, in).
  */
 #ifndef ISO_OPS_OPS_H
 #define ISO_OPS_OPS_H
@@ -45,7 +49,6 @@ typedef enum iso_op {
     ISO_OP_ROUTER_BWD,
     ISO_OP_BALANCE,
     ISO_OP_ROUTE_SORT,
-    ISO_OP_GATHER,
     ISO_OP_COMBINE,
     ISO_OP_GROUPED_FWD,
     ISO_OP_GROUPED_BWD_INPUT,
@@ -71,8 +74,9 @@ typedef struct iso_kernels iso_kernels;
 /* Where operations run. One per trainer; not shared between threads. */
 typedef struct iso_exec {
     const iso_kernels *kernels;
-    iso_dtype dtype; /* of activations, weights and gradients: ISO_F32 or ISO_F64 */
-    iso_pool *pool;  /* borrowed; NULL means the calling thread alone */
+    iso_dtype dtype;  /* of weights, gradients and the residual stream: ISO_F32 or ISO_F64 */
+    iso_dtype narrow; /* of what products read and write: the same, or ISO_BF16 */
+    iso_pool *pool;   /* borrowed; NULL means the calling thread alone */
     iso_arena scratch;
     bool measuring;         /* dry run: kernels take scratch and return */
     iso_counters *counters; /* borrowed, never NULL */
@@ -81,17 +85,20 @@ typedef struct iso_exec {
 /* Which kernels an operation runs on with the fast backend: "cpu", or "ref" where there is none. */
 const char *iso_op_kernel(iso_op op);
 
-/* "ref" or "cpu"; dtype ISO_F32 or ISO_F64. ISO_ERR_UNSUPPORTED names what is missing,
- * a backend or one of its operations. A fresh exec
- * measures; iso_exec_start gives it the scratch it has measured and makes it compute. */
+/* "ref" or "cpu"; ISO_F32, ISO_F64 (ref alone) or ISO_BF16 (cpu alone: narrow is ISO_BF16, dtype
+ * ISO_F32). ISO_ERR_UNSUPPORTED names what is missing: a backend, one of its operations, or what
+ * bf16 needs of processor and library. A fresh exec measures; iso_exec_start gives it the scratch
+ * it has measured and makes it compute. */
 iso_status iso_exec_create(iso_exec *out, const char *backend, iso_dtype dtype, iso_pool *pool,
                            iso_counters *counters);
 iso_status iso_exec_start(iso_exec *exec);
 void iso_exec_release(iso_exec *exec);
 /* The pool's on_start: tells OpenMP (inside oneDNN) that this thread works alone. */
 void iso_exec_thread_start(void);
-/* The instruction set that the fast kernels use on this machine ("avx512", "avx2", "sse2"). */
-const char *iso_exec_isa(void);
+/* The instruction set that the fast kernels use on this machine for ISO_F32 ("avx512", "avx2",
+ * "sse2") or ISO_BF16 ("avx512bf16"); "none" if they can't. oneDNN's ONEDNN_MAX_CPU_ISA limits
+ * these kernels, too. */
+const char *iso_exec_isa(iso_dtype dtype);
 /* Runs pieces on the exec's pool, or in order on the calling thread. */
 void iso_exec_pieces(const iso_exec *exec, int64_t n_pieces, iso_piece_fn fn, void *ctx);
 int iso_exec_n_threads(const iso_exec *exec);
@@ -126,25 +133,25 @@ struct iso_kernels {
     void (*embed_fwd)(iso_exec *, void *y, const void *w, const int32_t *ids, int64_t T, int64_t H);
     void (*embed_bwd)(iso_exec *, void *dw, const void *dy, const int32_t *ids, int64_t T,
                       int64_t H);
-    void (*norm_fwd)(iso_exec *, void *y, void *rstd, const void *x, const void *w, int64_t T,
-                     int64_t H, double eps);
+    void (*norm_fwd)(iso_exec *, iso_tensor y, iso_tensor rstd, iso_tensor x, iso_tensor w,
+                     double eps);
     void (*norm_bwd)(iso_exec *, void *dx, void *dw, const void *dy, const void *x,
                      const void *rstd, const void *w, int64_t T, int64_t H);
-    void (*linear_fwd)(iso_exec *, void *y, const void *residual, const void *x, const void *w,
-                       int64_t T, int64_t out, int64_t in);
-    void (*linear_bwd_input)(iso_exec *, void *dx, bool accumulate, const void *dy, const void *w,
-                             int64_t T, int64_t out, int64_t in);
-    void (*linear_bwd_weight)(iso_exec *, void *dw, const void *dy, const void *x, int64_t T,
-                              int64_t out, int64_t in);
+    /* multiply_as: of both operands, ISO_BF16 or exec->dtype */
+    void (*linear_fwd)(iso_exec *, iso_tensor y, iso_tensor residual, iso_tensor x, iso_tensor w,
+                       iso_dtype multiply_as);
+    void (*linear_bwd_input)(iso_exec *, iso_tensor dx, bool accumulate, iso_tensor dy,
+                             iso_tensor w, iso_dtype multiply_as);
+    void (*linear_bwd_weight)(iso_exec *, iso_tensor dw, bool accumulate, iso_tensor dy,
+                              iso_tensor x, iso_dtype multiply_as);
     void (*rope)(iso_exec *, void *qkv, int64_t B, int64_t S, int64_t A, int64_t d, double theta,
                  bool inverse);
     void (*attention_fwd)(iso_exec *, void *o, void *lse, const void *qkv, const iso_attention *);
     void (*attention_bwd)(iso_exec *, void *dqkv, const void *d_o, const void *o, const void *lse,
                           const void *qkv, const iso_attention *);
-    void (*swiglu_fwd)(iso_exec *, void *h, const void *gu, const void *row_scale, int64_t rows,
-                       int64_t F);
-    void (*swiglu_bwd)(iso_exec *, void *dgu, void *drow_scale, const void *dh, const void *gu,
-                       const void *row_scale, int64_t rows, int64_t F);
+    void (*swiglu_fwd)(iso_exec *, iso_tensor h, iso_tensor gu, iso_tensor row_scale);
+    void (*swiglu_bwd)(iso_exec *, iso_tensor dgu, iso_tensor drow_scale, iso_tensor dh,
+                       iso_tensor gu, iso_tensor row_scale);
     void (*router_fwd)(iso_exec *, void *probs, int32_t *expert, void *gate, const void *logits,
                        int64_t T, int64_t E, int64_t K, bool norm_topk);
     void (*router_bwd)(iso_exec *, void *dlogits, const void *drow_gate, const void *aux_grad,
@@ -154,18 +161,14 @@ struct iso_kernels {
                     const int32_t *expert, int64_t T, int64_t E, int64_t K, int64_t group_tokens,
                     double scale);
     void (*route_sort)(iso_exec *, iso_routing *, void *row_gate, const void *gate);
-    void (*gather)(iso_exec *, void *y, const void *x, const int32_t *row_token, int64_t R,
-                   int64_t H);
-    void (*combine)(iso_exec *, void *y, const void *base, const void *x, const int32_t *token_row,
-                    int64_t T, int64_t K, int64_t H);
-    void (*grouped_fwd)(iso_exec *, void *y, const void *x, const void *w, const int32_t *offsets,
-                        int64_t E, int64_t out, int64_t in, int64_t R);
-    void (*grouped_bwd_input)(iso_exec *, void *dx, const void *dy, const void *w,
-                              const int32_t *offsets, int64_t E, int64_t out, int64_t in,
-                              int64_t R);
-    void (*grouped_bwd_weight)(iso_exec *, void *dw, const void *dy, const void *x,
-                               const int32_t *offsets, int64_t E, int64_t out, int64_t in,
-                               int64_t R);
+    void (*combine)(iso_exec *, iso_tensor y, iso_tensor base, iso_tensor x, const iso_routing *);
+    void (*grouped_fwd)(iso_exec *, iso_tensor y, iso_tensor x, bool x_by_token, iso_tensor w,
+                        const iso_routing *);
+    void (*grouped_bwd_input)(iso_exec *, iso_tensor dx, iso_tensor dy, bool dy_by_token,
+                              iso_tensor w, const iso_routing *);
+    void (*grouped_bwd_weight)(iso_exec *, iso_tensor dw, bool accumulate, iso_tensor dy,
+                               bool dy_by_token, iso_tensor x, bool x_by_token,
+                               const iso_routing *);
     void (*head_loss)(iso_exec *, double *nats, void *dx, void *dw, const void *x, const void *w,
                       const int32_t *targets, int64_t T, int64_t H, int64_t V, double scale,
                       bool backward);
@@ -176,10 +179,11 @@ struct iso_kernels {
     int64_t (*attention_executed)(const iso_attention *, bool backward);
 };
 
-/* Fill the table: the reference for exec->dtype, then, for "cpu" in ISO_F32, the fast kernels. */
+/* Fill the table: the reference for exec->dtype, then, for "cpu", the fast kernels for ISO_F32 or
+ * ISO_BF16; false if the processor has none for it. */
 void iso_kernels_init_ref_f32(iso_kernels *kernels);
 void iso_kernels_init_ref_f64(iso_kernels *kernels);
-void iso_kernels_init_cpu(iso_kernels *kernels);
+bool iso_kernels_init_cpu(iso_kernels *kernels, iso_dtype dtype);
 
 /* ---- checked wrappers: shape, dtype, FLOPs, time ---- */
 
@@ -188,21 +192,23 @@ void iso_embed_fwd(iso_exec *, iso_tensor y, iso_tensor w, const int32_t *ids);
 /* dw (V,H) += rows of dy (T,H) by id, in token order */
 void iso_embed_bwd(iso_exec *, iso_tensor dw, iso_tensor dy, const int32_t *ids);
 
-/* y (T,H) = w * x * rstd, rstd (T) = 1/sqrt(mean(x^2) + eps)      RMSNorm */
+/* y (T,H), perhaps narrow, = w * x * rstd, rstd (T) = 1/sqrt(mean(x^2) + eps)      RMSNorm */
 void iso_norm_fwd(iso_exec *, iso_tensor y, iso_tensor rstd, iso_tensor x, iso_tensor w,
                   double eps);
 /* dx += , dw += : the residual stream's gradient is added to in place */
 void iso_norm_bwd(iso_exec *, iso_tensor dx, iso_tensor dw, iso_tensor dy, iso_tensor x,
                   iso_tensor rstd, iso_tensor w);
 
-/* y (T,out) = residual + x (T,in) w^T      residual.data NULL: none; = y.data: += */
+/* y (T,out) = residual + x (T,in) w^T      residual.data NULL: none; = y.data: +=
+ * x and y may be narrow; y not with a residual. The router's product (kind) is never in bf16. */
 void iso_linear_fwd(iso_exec *, iso_tensor y, iso_tensor residual, iso_tensor x, iso_tensor w,
                     iso_component kind);
-/* dx (T,in) = dy (T,out) w, or += if accumulate */
+/* dx (T,in) = dy (T,out) w, or += if accumulate. dy and dx may be narrow; dx not with accumulate.
+ */
 void iso_linear_bwd_input(iso_exec *, iso_tensor dx, bool accumulate, iso_tensor dy, iso_tensor w,
                           iso_component kind);
-/* dw (out,in) += dy^T x */
-void iso_linear_bwd_weight(iso_exec *, iso_tensor dw, iso_tensor dy, iso_tensor x,
+/* dw (out,in) = dy^T x, or += if accumulate. dy and x may be narrow. */
+void iso_linear_bwd_weight(iso_exec *, iso_tensor dw, bool accumulate, iso_tensor dy, iso_tensor x,
                            iso_component kind);
 
 /* Rotates q and k of qkv (T,3H) in place by position (rotate-half); inverse is its transpose. */
@@ -215,11 +221,12 @@ void iso_attention_fwd(iso_exec *, iso_tensor o, iso_tensor lse, iso_tensor qkv,
 void iso_attention_bwd(iso_exec *, iso_tensor dqkv, iso_tensor d_o, iso_tensor o, iso_tensor lse,
                        iso_tensor qkv, const iso_attention *);
 
-/* h (rows,F) = silu(g) * u * row_scale, gu (rows,2F) = [g | u]; row_scale.data NULL: 1.
- * The gate of a routed expert is applied here, before its down projection: the same sum, one pass
- * less, and its gradient comes from tensors at hand. */
+/* h (rows,F) = silu(g) * u * row_scale, gu (rows,2F) = [g | u]; both narrow; row_scale.data
+ * NULL: 1. The gate of a routed expert is applied here, before its down projection: the same sum,
+ * one pass less, and its gradient comes from tensors at hand. */
 void iso_swiglu_fwd(iso_exec *, iso_tensor h, iso_tensor gu, iso_tensor row_scale);
-/* dgu = , drow_scale (rows) = sum over F of dh * silu(g) * u (if row_scale is given) */
+/* dgu = , drow_scale (rows) = sum over F of dh * silu(g) * u (if row_scale is given); dgu and dh
+ * narrow as gu */
 void iso_swiglu_bwd(iso_exec *, iso_tensor dgu, iso_tensor drow_scale, iso_tensor dh, iso_tensor gu,
                     iso_tensor row_scale);
 
@@ -238,16 +245,18 @@ void iso_balance(iso_exec *, double *loss, iso_tensor aux_grad, iso_tensor probs
 /* Fills routing's offsets, row_token, token_row from routing->expert, and row_gate (R) from gate.
  */
 void iso_route_sort(iso_exec *, iso_routing *, iso_tensor row_gate, iso_tensor gate);
-/* y (R,H) = x[row_token] */
-void iso_gather(iso_exec *, iso_tensor y, iso_tensor x, const iso_routing *);
-/* y (T,H) = base + sum over k of x[token_row[t,k]], in order of k; base = y: += ; NULL: none */
+/* y (T,H) = base + sum over k of x[token_row[t,k]], in order of k; x (R,H) narrow;
+ * base = y: += ; NULL: none */
 void iso_combine(iso_exec *, iso_tensor y, iso_tensor base, iso_tensor x, const iso_routing *);
-/* For each expert e, on its rows: y = x w[e]^T;  dx = dy w[e];  dw[e] += dy^T x.  w (E,out,in) */
-void iso_grouped_fwd(iso_exec *, iso_tensor y, iso_tensor x, iso_tensor w, const iso_routing *);
-void iso_grouped_bwd_input(iso_exec *, iso_tensor dx, iso_tensor dy, iso_tensor w,
+/* For each expert e, on its rows: y = x w[e]^T;  dx = dy w[e];  dw[e] = dy^T x, or += .
+ * w (E,out,in); row r of an operand "by token" (T,.) is row row_token[r] of it, others are (R,.).
+ * x, y, dx, dy may be narrow. Without rows dw[e] = 0. */
+void iso_grouped_fwd(iso_exec *, iso_tensor y, iso_tensor x, bool x_by_token, iso_tensor w,
+                     const iso_routing *);
+void iso_grouped_bwd_input(iso_exec *, iso_tensor dx, iso_tensor dy, bool dy_by_token, iso_tensor w,
                            const iso_routing *);
-void iso_grouped_bwd_weight(iso_exec *, iso_tensor dw, iso_tensor dy, iso_tensor x,
-                            const iso_routing *);
+void iso_grouped_bwd_weight(iso_exec *, iso_tensor dw, bool accumulate, iso_tensor dy,
+                            bool dy_by_token, iso_tensor x, bool x_by_token, const iso_routing *);
 
 /* Head and cross-entropy in one, in chunks of tokens, so that (T,V) logits never exist:
  * nats[t] (double) = -log softmax(x w^T)[target], 0 where the target is -1. With dx and dw

@@ -45,7 +45,8 @@ json_t *iso_numeric_profile(const iso_trainer *trainer) {
     bool is_ref = strcmp(trainer->exec.kernels->name, "ref") == 0;
     return json_pack("{ss ss ss ss}", "backend", trainer->exec.kernels->name, "precision",
                      iso_precision_name(trainer->config.train.precision), "isa",
-                     is_ref ? "scalar" : iso_exec_isa(), "gemm", is_ref ? "scalar" : gemm);
+                     is_ref ? "scalar" : iso_exec_isa(trainer->exec.narrow), "gemm",
+                     is_ref ? "scalar" : gemm);
 }
 
 static const char *state_name(iso_run_state state) {

@@ -105,7 +105,7 @@ void iso_trainer_gradients(iso_trainer *trainer, const int32_t *inputs, const in
     trainer->exec.counters = &trainer->train_counters;
     memset(trainer->expert_tokens, 0,
            (size_t)(s->num_hidden_layers * s->num_experts) * sizeof *trainer->expert_tokens);
-    iso_model_zero_grads(trainer->model);
+    iso_model_reset_grads(trainer->model);
     for (int64_t first = 0; first < B; first += micro) {
         double aux_sum;
         iso_model_train(trainer->model, inputs + first * S, targets + first * S, micro, token_scale,

@@ -131,7 +131,7 @@ static void probe_free(probe *p) {
 static void probe_gradients(probe *p) {
     iso_model *model = p->tiny->model;
     double aux, nats = 0, T = (double)n_tokens_of(p);
-    iso_model_zero_grads(model);
+    iso_model_reset_grads(model);
     iso_model_train(model, p->inputs, p->targets, N_SEQUENCES, 1 / T, aux_scale_of(p), p->nats,
                     &aux);
     memcpy(p->grads, model->grads, (size_t)model->params.n_elements * sizeof *p->grads);
@@ -271,7 +271,7 @@ static void check_idle(const char *backend, iso_dtype dtype, double w, int64_t n
     tiny_model_create(&tiny, &shape, backend, dtype, N_SEQUENCES, true);
     set_router(tiny, w);
     tiny_batch(inputs, targets, N_SEQUENCES, S, shape.vocab_size, 6);
-    iso_model_zero_grads(tiny->model);
+    iso_model_reset_grads(tiny->model);
     iso_model_train(tiny->model, inputs, targets, N_SEQUENCES, 0.1, 0.1, nats, &aux);
     const iso_params *params = &tiny->model->params;
     for (int64_t i = 0; i < params->n_items; i++) {

@@ -28,6 +28,13 @@ static check_operand *add(check_case *c, const char *name, check_role role, int 
     return o;
 }
 
+static check_operand *add_narrow(check_case *c, const char *name, check_role role, int n_dims,
+                                 int64_t d0, int64_t d1, int64_t d2, double number) {
+    check_operand *o = add(c, name, role, n_dims, d0, d1, d2, number);
+    o->is_narrow = !(role == CHECK_IN ? c->wide_in : c->wide_out);
+    return o;
+}
+
 static void add_ints(check_case *c, const char *name, check_role role, int64_t n, int32_t *ints) {
     check_operand *o = add(c, name, role, 1, n, 1, 1, 0);
     o->kind = CHECK_INT;
@@ -83,7 +90,10 @@ typedef struct call {
 
 static iso_tensor tensor(const call *r, int i) {
     const check_operand *o = &r->c->operands[i];
-    iso_tensor t = {r->data[i], r->ex->dtype, o->n_dims, {o->dims[0], o->dims[1], o->dims[2], 1}};
+    iso_tensor t = {r->data[i],
+                    o->is_narrow ? r->ex->narrow : r->ex->dtype,
+                    o->n_dims,
+                    {o->dims[0], o->dims[1], o->dims[2], 1}};
     return t;
 }
 
@@ -108,7 +118,7 @@ static void embed_bwd_call(const call *r) {
 }
 
 static void norm_fwd_setup(check_case *c) {
-    add(c, "y", CHECK_OUT, 2, c->T, c->H, 1, 8);
+    add_narrow(c, "y", CHECK_OUT, 2, c->T, c->H, 1, 8);
     add(c, "rstd", CHECK_OUT, 1, c->T, 1, 1, 8);
     add(c, "x", CHECK_IN, 2, c->T, c->H, 1, 1);
     add(c, "w", CHECK_IN, 1, c->H, 1, 1, 1);
@@ -132,41 +142,49 @@ static void norm_bwd_call(const call *r) {
                  tensor(r, 5));
 }
 
-/* flag: with a residual; flag and flag2: the residual is y itself. */
+/* flag: with a residual; flag and flag2: the residual is y itself; flag2 alone: a router's. */
+static iso_component linear_kind(const check_case *c) {
+    return c->flag2 && !c->flag ? ISO_COMPONENT_ROUTER : ISO_COMPONENT_FFN_DENSE;
+}
+
 static void linear_fwd_setup(check_case *c) {
-    add(c, "y", c->flag && c->flag2 ? CHECK_INOUT : CHECK_OUT, 2, c->T, c->out, 1,
-        8 + (double)c->in);
+    add_narrow(c, "y", c->flag && c->flag2 ? CHECK_INOUT : CHECK_OUT, 2, c->T, c->out, 1,
+               8 + (double)c->in);
+    if (c->flag || c->flag2) c->operands[0].is_narrow = false;
     add(c, "residual", CHECK_IN, 2, c->T, c->out, 1, 1);
-    add(c, "x", CHECK_IN, 2, c->T, c->in, 1, 1);
+    add_narrow(c, "x", CHECK_IN, 2, c->T, c->in, 1, 1);
     add(c, "w", CHECK_IN, 2, c->out, c->in, 1, 1);
 }
 
 static void linear_fwd_call(const call *r) {
     iso_tensor none = {0};
     iso_tensor residual = !r->c->flag ? none : tensor(r, r->c->flag2 ? 0 : 1);
-    iso_linear_fwd(r->ex, tensor(r, 0), residual, tensor(r, 2), tensor(r, 3),
-                   ISO_COMPONENT_FFN_DENSE);
+    iso_linear_fwd(r->ex, tensor(r, 0), residual, tensor(r, 2), tensor(r, 3), linear_kind(r->c));
 }
 
+/* flag: adds; flag2 alone: a router's. */
 static void linear_bwd_input_setup(check_case *c) {
-    add(c, "dx", c->flag ? CHECK_INOUT : CHECK_OUT, 2, c->T, c->in, 1, 8 + (double)c->out);
-    add(c, "dy", CHECK_IN, 2, c->T, c->out, 1, 1);
+    add_narrow(c, "dx", c->flag ? CHECK_INOUT : CHECK_OUT, 2, c->T, c->in, 1, 8 + (double)c->out);
+    if (c->flag || c->flag2) c->operands[0].is_narrow = false;
+    add_narrow(c, "dy", CHECK_IN, 2, c->T, c->out, 1, 1);
     add(c, "w", CHECK_IN, 2, c->out, c->in, 1, 1);
 }
 
 static void linear_bwd_input_call(const call *r) {
     iso_linear_bwd_input(r->ex, tensor(r, 0), r->c->flag, tensor(r, 1), tensor(r, 2),
-                         ISO_COMPONENT_FFN_DENSE);
+                         linear_kind(r->c));
 }
 
+/* flag: adds; flag2 alone: a router's. */
 static void linear_bwd_weight_setup(check_case *c) {
-    add(c, "dw", CHECK_INOUT, 2, c->out, c->in, 1, 8 + (double)c->T);
-    add(c, "dy", CHECK_IN, 2, c->T, c->out, 1, 1);
-    add(c, "x", CHECK_IN, 2, c->T, c->in, 1, 1);
+    add(c, "dw", c->flag ? CHECK_INOUT : CHECK_OUT, 2, c->out, c->in, 1, 8 + (double)c->T);
+    add_narrow(c, "dy", CHECK_IN, 2, c->T, c->out, 1, 1);
+    add(c, "x", CHECK_IN, 2, c->T, c->in, 1, 1)->is_narrow = !c->wide_out;
 }
 
 static void linear_bwd_weight_call(const call *r) {
-    iso_linear_bwd_weight(r->ex, tensor(r, 0), tensor(r, 1), tensor(r, 2), ISO_COMPONENT_FFN_DENSE);
+    iso_linear_bwd_weight(r->ex, tensor(r, 0), r->c->flag, tensor(r, 1), tensor(r, 2),
+                          linear_kind(r->c));
 }
 
 static void rope_setup(check_case *c) {
@@ -207,8 +225,8 @@ static void attention_bwd_call(const call *r) {
 
 /* flag: with a scale for each row. */
 static void swiglu_fwd_setup(check_case *c) {
-    add(c, "h", CHECK_OUT, 2, c->T, c->F, 1, 16);
-    add(c, "gu", CHECK_IN, 2, c->T, 2 * c->F, 1, 2);
+    add(c, "h", CHECK_OUT, 2, c->T, c->F, 1, 16)->is_narrow = true;
+    add(c, "gu", CHECK_IN, 2, c->T, 2 * c->F, 1, 2)->is_narrow = true;
     add(c, "row_scale", CHECK_IN, 1, c->T, 1, 1, 1);
 }
 
@@ -218,11 +236,11 @@ static void swiglu_fwd_call(const call *r) {
 }
 
 static void swiglu_bwd_setup(check_case *c) {
-    add(c, "dgu", CHECK_OUT, 2, c->T, 2 * c->F, 1, 32);
+    add(c, "dgu", CHECK_OUT, 2, c->T, 2 * c->F, 1, 32)->is_narrow = true;
     add(c, c->flag ? "drow_scale" : "unused", c->flag ? CHECK_OUT : CHECK_IN, 1, c->T, 1, 1,
         32 + 4 * (double)c->F);
-    add(c, "dh", CHECK_IN, 2, c->T, c->F, 1, 1);
-    add(c, "gu", CHECK_IN, 2, c->T, 2 * c->F, 1, 2);
+    add(c, "dh", CHECK_IN, 2, c->T, c->F, 1, 1)->is_narrow = true;
+    add(c, "gu", CHECK_IN, 2, c->T, 2 * c->F, 1, 2)->is_narrow = true;
     add(c, "row_scale", CHECK_IN, 1, c->T, 1, 1, 1);
 }
 
@@ -284,21 +302,11 @@ static void route_sort_call(const call *r) {
     iso_route_sort(r->ex, &rt, tensor(r, 3), tensor(r, 4));
 }
 
-static void gather_setup(check_case *c) {
-    add(c, "y", CHECK_OUT, 2, c->T * c->K, c->H, 1, 0);
-    add(c, "x", CHECK_IN, 2, c->T, c->H, 1, 1);
-}
-
-static void gather_call(const call *r) {
-    iso_routing rt = routing_of(r->c);
-    iso_gather(r->ex, tensor(r, 0), tensor(r, 1), &rt);
-}
-
 /* flag: with a base; flag and flag2: the base is y itself. */
 static void combine_setup(check_case *c) {
     add(c, "y", c->flag && c->flag2 ? CHECK_INOUT : CHECK_OUT, 2, c->T, c->H, 1, 8);
     add(c, "base", CHECK_IN, 2, c->T, c->H, 1, 1);
-    add(c, "x", CHECK_IN, 2, c->T * c->K, c->H, 1, 1);
+    add_narrow(c, "x", CHECK_IN, 2, c->T * c->K, c->H, 1, 1);
 }
 
 static void combine_call(const call *r) {
@@ -308,37 +316,44 @@ static void combine_call(const call *r) {
     iso_combine(r->ex, tensor(r, 0), base, tensor(r, 2), &rt);
 }
 
+/* flag: the input's rows are by token. */
+static int64_t input_rows(const check_case *c, bool by_token) {
+    return by_token ? c->T : c->T * c->K;
+}
+
 static void grouped_fwd_setup(check_case *c) {
-    add(c, "y", CHECK_OUT, 2, c->T * c->K, c->out, 1, 8 + (double)c->in);
-    add(c, "x", CHECK_IN, 2, c->T * c->K, c->in, 1, 1);
+    add_narrow(c, "y", CHECK_OUT, 2, c->T * c->K, c->out, 1, 8 + (double)c->in);
+    add_narrow(c, "x", CHECK_IN, 2, input_rows(c, c->flag), c->in, 1, 1);
     add(c, "w", CHECK_IN, 3, c->E, c->out, c->in, 1);
 }
 
 static void grouped_fwd_call(const call *r) {
     iso_routing rt = routing_of(r->c);
-    iso_grouped_fwd(r->ex, tensor(r, 0), tensor(r, 1), tensor(r, 2), &rt);
+    iso_grouped_fwd(r->ex, tensor(r, 0), tensor(r, 1), r->c->flag, tensor(r, 2), &rt);
 }
 
 static void grouped_bwd_input_setup(check_case *c) {
-    add(c, "dx", CHECK_OUT, 2, c->T * c->K, c->in, 1, 8 + (double)c->out);
-    add(c, "dy", CHECK_IN, 2, c->T * c->K, c->out, 1, 1);
+    add_narrow(c, "dx", CHECK_OUT, 2, c->T * c->K, c->in, 1, 8 + (double)c->out);
+    add_narrow(c, "dy", CHECK_IN, 2, input_rows(c, c->flag), c->out, 1, 1);
     add(c, "w", CHECK_IN, 3, c->E, c->out, c->in, 1);
 }
 
 static void grouped_bwd_input_call(const call *r) {
     iso_routing rt = routing_of(r->c);
-    iso_grouped_bwd_input(r->ex, tensor(r, 0), tensor(r, 1), tensor(r, 2), &rt);
+    iso_grouped_bwd_input(r->ex, tensor(r, 0), tensor(r, 1), r->c->flag, tensor(r, 2), &rt);
 }
 
+/* flag: dy is by token, otherwise x; flag2: adds. */
 static void grouped_bwd_weight_setup(check_case *c) {
-    add(c, "dw", CHECK_INOUT, 3, c->E, c->out, c->in, 8 + (double)c->T);
-    add(c, "dy", CHECK_IN, 2, c->T * c->K, c->out, 1, 1);
-    add(c, "x", CHECK_IN, 2, c->T * c->K, c->in, 1, 1);
+    add(c, "dw", c->flag2 ? CHECK_INOUT : CHECK_OUT, 3, c->E, c->out, c->in, 8 + (double)c->T);
+    add_narrow(c, "dy", CHECK_IN, 2, input_rows(c, c->flag), c->out, 1, 1);
+    add(c, "x", CHECK_IN, 2, input_rows(c, !c->flag), c->in, 1, 1)->is_narrow = !c->wide_out;
 }
 
 static void grouped_bwd_weight_call(const call *r) {
     iso_routing rt = routing_of(r->c);
-    iso_grouped_bwd_weight(r->ex, tensor(r, 0), tensor(r, 1), tensor(r, 2), &rt);
+    iso_grouped_bwd_weight(r->ex, tensor(r, 0), r->c->flag2, tensor(r, 1), r->c->flag, tensor(r, 2),
+                           !r->c->flag, &rt);
 }
 
 /* flag: no backward. Some targets are -1. */
@@ -405,7 +420,6 @@ static const struct {
     [ISO_OP_ROUTER_BWD] = {router_bwd_setup, router_bwd_call},
     [ISO_OP_BALANCE] = {balance_setup, balance_call},
     [ISO_OP_ROUTE_SORT] = {route_sort_setup, route_sort_call},
-    [ISO_OP_GATHER] = {gather_setup, gather_call},
     [ISO_OP_COMBINE] = {combine_setup, combine_call},
     [ISO_OP_GROUPED_FWD] = {grouped_fwd_setup, grouped_fwd_call},
     [ISO_OP_GROUPED_BWD_INPUT] = {grouped_bwd_input_setup, grouped_bwd_input_call},
@@ -433,6 +447,7 @@ void check_case_random(check_case *c, iso_op op, uint64_t seed, int round) {
     *c = (check_case){.op = op, .seed = seed + (uint64_t)round * 1000 + (uint64_t)op};
     c->flag = round & 1, c->flag2 = round & 2;
     c->routing_style = round % 3;
+    c->wide_in = round & 4, c->wide_out = round & 8;
     c->B = draw(c, 0, 1, 3);
     c->S = draw(c, 1, 1, round % 4 == 3 ? 300 : 90);
     c->A = draw(c, 2, 1, 5);
@@ -484,8 +499,40 @@ int64_t check_numel(const check_operand *o) {
 }
 
 int64_t check_bytes(const check_operand *o, iso_dtype dtype) {
-    int64_t item = o->kind == CHECK_DOUBLE ? 8 : o->kind == CHECK_INT ? 4 : iso_dtype_bytes(dtype);
+    iso_dtype real = dtype == ISO_BF16 && !o->is_narrow ? ISO_F32 : dtype;
+    int64_t item = o->kind == CHECK_DOUBLE ? 8 : o->kind == CHECK_INT ? 4 : iso_dtype_bytes(real);
     return check_numel(o) * item;
+}
+
+/* bf16 is the upper half of a float. */
+static float widen(uint16_t half) {
+    uint32_t bits = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* To the nearest, ties to even. */
+static uint16_t round_to_half(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+double check_value(const check_operand *o, iso_dtype dtype, const void *data, int64_t i) {
+    if (o->kind == CHECK_INT) return ((const int32_t *)data)[i];
+    if (o->kind == CHECK_DOUBLE || dtype == ISO_F64) return ((const double *)data)[i];
+    if (dtype == ISO_BF16 && o->is_narrow) return (double)widen(((const uint16_t *)data)[i]);
+    return (double)((const float *)data)[i];
+}
+
+static void set_value(const check_operand *o, iso_dtype dtype, void *data, int64_t i, double x) {
+    if (dtype == ISO_F64)
+        ((double *)data)[i] = x;
+    else if (dtype == ISO_BF16 && o->is_narrow)
+        ((uint16_t *)data)[i] = round_to_half((float)x);
+    else
+        ((float *)data)[i] = (float)x;
 }
 
 /* Nearly normal (four uniform numbers added up), mean 0, variance 1. */
@@ -501,7 +548,8 @@ static double fill_value(const check_case *c, int i_operand, int64_t i) {
         draw_normal(iso_rng_u64(c->seed, ISO_RNG_TEST, 100 + (uint64_t)i_operand, (uint64_t)i));
     bool ties = c->op == ISO_OP_ROUTER_FWD && c->flag2;
     if (ties) x = round(x);
-    return (double)(float)(o->spread < 0 ? exp(x + o->spread) : x * o->spread);
+    float value = (float)(o->spread < 0 ? exp(x + o->spread) : x * o->spread);
+    return (double)(c->rounds ? widen(round_to_half(value)) : value);
 }
 
 /* Large blocks in huge pages, as the arenas of a run are. */
@@ -521,13 +569,8 @@ void check_buffers_create(const check_case *c, iso_dtype dtype, void **data) {
         memset(data[i], 0xff, bytes); /* NaN */
         if (o->role == CHECK_OUT) continue;
         if (o->kind == CHECK_INT) memcpy(data[i], o->ints, bytes);
-        for (int64_t j = 0; o->kind == CHECK_REAL && j < check_numel(o); j++) {
-            double x = fill_value(c, i, j);
-            if (dtype == ISO_F64)
-                ((double *)data[i])[j] = x;
-            else
-                ((float *)data[i])[j] = (float)x;
-        }
+        for (int64_t j = 0; o->kind == CHECK_REAL && j < check_numel(o); j++)
+            set_value(o, dtype, data[i], j, fill_value(c, i, j));
     }
 }
 

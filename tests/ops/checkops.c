@@ -57,7 +57,8 @@ int main(int argc, char **argv) {
         check_perf(&options);
         return 0;
     }
-    printf("seed %llu, instruction set %s\n", (unsigned long long)options.seed, iso_exec_isa());
+    printf("seed %llu, instruction set %s\n", (unsigned long long)options.seed,
+           iso_exec_isa(ISO_F32));
     if (strcmp(mode, "test") == 0)
         check_test(&options, &tally);
     else if (strcmp(mode, "grad") == 0)

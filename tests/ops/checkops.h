@@ -18,6 +18,7 @@ typedef struct check_operand {
     const char *name; /* as in ops.h: dx is the gradient of x */
     check_kind kind;
     check_role role;
+    bool is_narrow; /* of exec->narrow; other REAL operands are of exec->dtype */
     int n_dims;
     int64_t dims[3];
     double spread;    /* inputs: standard deviation */
@@ -29,7 +30,9 @@ typedef struct check_case {
     iso_op op;
     uint64_t seed;
     int64_t B, S, A, d, T, H, V, F, E, K, out, in, group_tokens;
-    bool flag, flag2;  /* what they mean is up to the operation */
+    bool flag, flag2;       /* what they mean is up to the operation */
+    bool wide_in, wide_out; /* of products: what may be narrow is not */
+    bool rounds;            /* numbers that bf16 holds: so that all backends start from the same */
     int routing_style; /* 0 random, 1 all tokens to the same experts, 2 half of the experts idle */
     iso_attention at;
     float slopes[CHECK_SLOPES];
@@ -45,8 +48,7 @@ void check_case_setup(check_case *c);
 void check_case_release(check_case *c);
 /* Other experts (T,K), and the sort that follows, written as plainly as possible. */
 void check_case_route(check_case *c, const int32_t *expert);
-/* Runs it; data[i] is operand i, REAL ones of exec's dtype, all NULL for a dry run.
- */
+/* Runs it; data[i] is operand i, all NULL for a dry run. */
 void check_case_call(const check_case *c, iso_exec *ex, void **data);
 /* The operand of that name, or -1. */
 int check_case_find(const check_case *c, const char *name);
@@ -54,10 +56,20 @@ int check_case_find(const check_case *c, const char *name);
 void check_case_describe(const check_case *c, char *out, size_t out_bytes);
 
 int64_t check_numel(const check_operand *o);
+/* dtype as for iso_exec_create: with ISO_BF16 narrow operands are bf16, others float. */
 int64_t check_bytes(const check_operand *o, iso_dtype dtype);
+double check_value(const check_operand *o, iso_dtype dtype, const void *data, int64_t i);
 /* Allocates and fills all operands; outputs with NaN. */
 void check_buffers_create(const check_case *c, iso_dtype dtype, void **data);
 void check_buffers_free(const check_case *c, void **data);
+
+/* The instruction sets of "cpu", and what each is for. */
+typedef struct check_isa {
+    const char *name;
+    iso_dtype dtype;
+} check_isa;
+enum { CHECK_N_ISAS = 4 };
+extern const check_isa check_isas[CHECK_N_ISAS];
 
 /* An exec on a backend ("ref", or an instruction set of "cpu"), ready to run the case; false if
  * the machine lacks it. */
@@ -80,7 +92,5 @@ typedef struct check_tally {
 void check_test(const check_options *options, check_tally *tally);
 void check_grad(const check_options *options, check_tally *tally);
 void check_perf(const check_options *options);
-
-extern const char *const check_isas[3];
 
 #endif

@@ -51,12 +51,12 @@ static const item items[] = {
     {"router", ISO_OP_LINEAR_FWD, SIZE_E, SIZE_H, false, true},
     {"router", ISO_OP_LINEAR_BWD_INPUT, SIZE_E, SIZE_H, false, true},
     {"router", ISO_OP_LINEAR_BWD_WEIGHT, SIZE_E, SIZE_H, false, true},
-    {"gate up", ISO_OP_GROUPED_FWD, SIZE_2DE, SIZE_H, false, true},
+    {"gate up", ISO_OP_GROUPED_FWD, SIZE_2DE, SIZE_H, true, true},
     {"gate up", ISO_OP_GROUPED_BWD_INPUT, SIZE_2DE, SIZE_H, false, true},
     {"gate up", ISO_OP_GROUPED_BWD_WEIGHT, SIZE_2DE, SIZE_H, false, true},
     {"down", ISO_OP_GROUPED_FWD, SIZE_H, SIZE_DE, false, true},
-    {"down", ISO_OP_GROUPED_BWD_INPUT, SIZE_H, SIZE_DE, false, true},
-    {"down", ISO_OP_GROUPED_BWD_WEIGHT, SIZE_H, SIZE_DE, false, true},
+    {"down", ISO_OP_GROUPED_BWD_INPUT, SIZE_H, SIZE_DE, true, true},
+    {"down", ISO_OP_GROUPED_BWD_WEIGHT, SIZE_H, SIZE_DE, true, true},
     {"", ISO_OP_ATTENTION_FWD, SIZE_NONE, SIZE_NONE, false, false},
     {"", ISO_OP_ATTENTION_BWD, SIZE_NONE, SIZE_NONE, false, false},
     {"alibi", ISO_OP_ATTENTION_FWD, SIZE_NONE, SIZE_NONE, true, false},
@@ -73,7 +73,6 @@ static const item items[] = {
     {"", ISO_OP_ROUTER_BWD, SIZE_NONE, SIZE_NONE, true, true},
     {"", ISO_OP_BALANCE, SIZE_NONE, SIZE_NONE, true, true},
     {"", ISO_OP_ROUTE_SORT, SIZE_NONE, SIZE_NONE, true, true},
-    {"", ISO_OP_GATHER, SIZE_NONE, SIZE_NONE, true, true},
     {"", ISO_OP_COMBINE, SIZE_NONE, SIZE_NONE, true, true},
     {"", ISO_OP_SUM_SQUARES, SIZE_NONE, SIZE_NONE, false, false},
     {"", ISO_OP_ADAMW, SIZE_NONE, SIZE_NONE, false, false},
@@ -133,14 +132,16 @@ static void time_item(const check_options *options, const model *m, const item *
     iso_counters counters = {0};
     iso_exec ex;
     void *data[CHECK_OPERANDS];
-    const char *isa = options->isa ? options->isa : iso_exec_isa();
-    if (check_exec_create(&ex, &c, isa, ISO_F32, pool, &counters)) {
-        check_buffers_create(&c, ISO_F32, data);
+    const char *isa = options->isa ? options->isa : iso_exec_isa(ISO_F32);
+    iso_dtype dtype = strcmp(isa, "avx512bf16") == 0 ? ISO_BF16 : ISO_F32;
+    c.rounds = dtype == ISO_BF16;
+    if (check_exec_create(&ex, &c, isa, dtype, pool, &counters)) {
+        check_buffers_create(&c, dtype, data);
         counters = (iso_counters){0};
         check_case_call(&c, &ex, data);
         double flops = flops_of(&c, &counters), bytes = 0;
         for (int i = 0; i < c.n_operands; i++)
-            bytes += (double)check_bytes(&c.operands[i], ISO_F32) *
+            bytes += (double)check_bytes(&c.operands[i], dtype) *
                      (c.operands[i].role == CHECK_INOUT ? 2 : 1);
         int64_t least_ns, median_ns;
         measure(&c, &ex, data, &least_ns, &median_ns);

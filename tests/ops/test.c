@@ -7,16 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const check_isas[3] = {"avx512", "avx2", "sse2"};
+const check_isa check_isas[CHECK_N_ISAS] = {
+    {"avx512", ISO_F32}, {"avx2", ISO_F32}, {"sse2", ISO_F32}, {"avx512bf16", ISO_BF16}};
 
 /* In iso_kernels_init_cpu's file; not in ops.h because only tests choose. */
-bool iso_kernels_init_cpu_isa(iso_kernels *kernels, const char *isa);
+bool iso_kernels_init_cpu_isa(iso_kernels *kernels, const char *isa, iso_dtype dtype);
 
 bool check_exec_create(iso_exec *ex, const check_case *c, const char *backend, iso_dtype dtype,
                        iso_pool *pool, iso_counters *counters) {
     bool is_ref = strcmp(backend, "ref") == 0;
-    ISO_ASSERT(iso_exec_create(ex, is_ref ? "ref" : "cpu", dtype, pool, counters) == ISO_OK);
-    if (!is_ref && !iso_kernels_init_cpu_isa((iso_kernels *)ex->kernels, backend)) {
+    if (iso_exec_create(ex, is_ref ? "ref" : "cpu", dtype, pool, counters) != ISO_OK) return false;
+    if (!is_ref && !iso_kernels_init_cpu_isa((iso_kernels *)ex->kernels, backend, dtype)) {
         iso_exec_release(ex);
         return false;
     }
@@ -28,27 +29,24 @@ bool check_exec_create(iso_exec *ex, const check_case *c, const char *backend, i
     return true;
 }
 
-static double value_at(const check_operand *o, iso_dtype dtype, const void *data, int64_t i) {
-    if (o->kind == CHECK_INT) return ((const int32_t *)data)[i];
-    if (o->kind == CHECK_DOUBLE || dtype == ISO_F64) return ((const double *)data)[i];
-    return (double)((const float *)data)[i];
-}
-
-static double allowed(const check_operand *o, double want) {
-    if (o->tolerance == 0) return o->kind == CHECK_DOUBLE ? 1e-12 * fabs(want) : 0;
-    return (o->tolerance + 8 * fabs(want)) * 0x1p-23;
+/* What is stored in bf16 is rounded once more. */
+static double allowed(const check_operand *o, iso_dtype dtype, double want) {
+    double rounding = dtype == ISO_BF16 && o->is_narrow ? 0x1p-8 * fabs(want) : 0;
+    if (o->tolerance == 0) return rounding + (o->kind == CHECK_DOUBLE ? 1e-12 * fabs(want) : 0);
+    return rounding + (o->tolerance + 8 * fabs(want)) * 0x1p-23;
 }
 
 /* Prints the first wrong element of each operand. */
-static bool compare(const check_case *c, const char *who, void **want, void **got) {
+static bool compare(const check_case *c, const char *who, iso_dtype dtype, void **want,
+                    void **got) {
     bool ok = true;
     for (int i = 0; i < c->n_operands; i++) {
         const check_operand *o = &c->operands[i];
         for (int64_t j = 0; o->role != CHECK_IN && j < check_numel(o); j++) {
-            double w = value_at(o, ISO_F64, want[i], j), g = value_at(o, ISO_F32, got[i], j);
-            if ((isnan(w) && isnan(g)) || fabs(g - w) <= allowed(o, w)) continue;
+            double w = check_value(o, ISO_F64, want[i], j), g = check_value(o, dtype, got[i], j);
+            if ((isnan(w) && isnan(g)) || fabs(g - w) <= allowed(o, dtype, w)) continue;
             printf("  %s: %s[%ld] is %.9g, should be %.9g within %.2g\n", who, o->name, (long)j, g,
-                   w, allowed(o, w));
+                   w, allowed(o, dtype, w));
             ok = false;
             break;
         }
@@ -56,10 +54,12 @@ static bool compare(const check_case *c, const char *who, void **want, void **go
     return ok;
 }
 
-static bool same_bits(const check_case *c, const char *who, int n_threads, void **a, void **b) {
+static bool same_bits(const check_case *c, const check_isa *isa, int n_threads, void **a,
+                      void **b) {
     for (int i = 0; i < c->n_operands; i++) {
-        if (memcmp(a[i], b[i], (size_t)check_bytes(&c->operands[i], ISO_F32)) == 0) continue;
-        printf("  %s: %s differs between 1 and %d threads\n", who, c->operands[i].name, n_threads);
+        if (memcmp(a[i], b[i], (size_t)check_bytes(&c->operands[i], isa->dtype)) == 0) continue;
+        printf("  %s: %s differs between 1 and %d threads\n", isa->name, c->operands[i].name,
+               n_threads);
         return false;
     }
     return true;
@@ -81,13 +81,13 @@ static bool run(const check_case *c, const char *backend, iso_dtype dtype, int n
     return able;
 }
 
-static bool check_isa(const check_case *c, const char *isa, void **want) {
+static bool check_on(const check_case *c, const check_isa *isa, void **want) {
     static const int thread_counts[] = {2, 3, 7};
     void *one[CHECK_OPERANDS], *many[CHECK_OPERANDS];
-    if (!run(c, isa, ISO_F32, 1, one)) return true;
-    bool ok = compare(c, isa, want, one);
+    if (!run(c, isa->name, isa->dtype, 1, one)) return true;
+    bool ok = compare(c, isa->name, isa->dtype, want, one);
     for (int i = 0; i < 3 && ok; i++) {
-        run(c, isa, ISO_F32, thread_counts[i], many);
+        run(c, isa->name, isa->dtype, thread_counts[i], many);
         ok = same_bits(c, isa, thread_counts[i], one, many);
         check_buffers_free(c, many);
     }
@@ -95,23 +95,32 @@ static bool check_isa(const check_case *c, const char *isa, void **want) {
     return ok;
 }
 
+/* One round on the reference in float and on every instruction set; `rounds`: those for bf16. */
+static bool check_round(check_case *c, bool rounds) {
+    void *want[CHECK_OPERANDS], *ref[CHECK_OPERANDS];
+    c->rounds = rounds;
+    run(c, "ref", ISO_F64, 1, want);
+    run(c, "ref", ISO_F32, 1, ref);
+    bool ok = compare(c, "ref f32", ISO_F32, want, ref);
+    for (int i = 0; i < CHECK_N_ISAS; i++)
+        if ((check_isas[i].dtype == ISO_BF16) == rounds)
+            ok = check_on(c, &check_isas[i], want) && ok;
+    check_buffers_free(c, want);
+    check_buffers_free(c, ref);
+    return ok;
+}
+
 static bool check_op(iso_op op, const check_options *options) {
     bool ok = true;
     for (int round = 0; round < options->rounds && ok; round++) {
         check_case c;
-        void *want[CHECK_OPERANDS], *ref[CHECK_OPERANDS];
         check_case_random(&c, op, options->seed, round);
-        run(&c, "ref", ISO_F64, 1, want);
-        run(&c, "ref", ISO_F32, 1, ref);
-        ok = compare(&c, "ref f32", want, ref);
-        for (int i = 0; i < 3; i++) ok = check_isa(&c, check_isas[i], want) && ok;
+        ok = check_round(&c, false) && check_round(&c, true);
         if (!ok) {
             char sizes[256];
             check_case_describe(&c, sizes, sizeof sizes);
             printf("  sizes: %s\n", sizes);
         }
-        check_buffers_free(&c, want);
-        check_buffers_free(&c, ref);
         check_case_release(&c);
     }
     return ok;
@@ -221,13 +230,14 @@ void check_test(const check_options *options, check_tally *tally) {
         if (check_wants(options, (iso_op)op))
             report(tally, iso_op_name((iso_op)op), check_op((iso_op)op, options));
     if (options->op) return;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < CHECK_N_ISAS; i++) {
+        if (check_isas[i].dtype != ISO_F32) continue;
         char name[64];
-        snprintf(name, sizeof name, "NaN routes legally, %s", check_isas[i]);
-        report(tally, name, nan_routes_legally(check_isas[i]));
-        snprintf(name, sizeof name, "NaN reaches loss, %s", check_isas[i]);
-        report(tally, name, nan_reaches_loss(check_isas[i]));
-        snprintf(name, sizeof name, "exp is exact, %s", check_isas[i]);
-        report(tally, name, exp_is_exact(check_isas[i]));
+        snprintf(name, sizeof name, "NaN routes legally, %s", check_isas[i].name);
+        report(tally, name, nan_routes_legally(check_isas[i].name));
+        snprintf(name, sizeof name, "NaN reaches loss, %s", check_isas[i].name);
+        report(tally, name, nan_reaches_loss(check_isas[i].name));
+        snprintf(name, sizeof name, "exp is exact, %s", check_isas[i].name);
+        report(tally, name, exp_is_exact(check_isas[i].name));
     }
 }

@@ -11,9 +11,10 @@
 
 #include "ops/ops.h"
 
-/* As iso_kernels_init_cpu, for one of "avx512", "avx2", "sse2" or NULL (the best). False if the
- * processor lacks it: the table is left alone. For tests and benchmarks. */
-bool iso_kernels_init_cpu_isa(iso_kernels *kernels, const char *isa);
+/* As iso_kernels_init_cpu, for one of "avx512", "avx2", "sse2" (ISO_F32), "avx512bf16" (ISO_BF16)
+ * or NULL (the best). False if the processor lacks it: the table is left alone. For tests and
+ * benchmarks. */
+bool iso_kernels_init_cpu_isa(iso_kernels *kernels, const char *isa, iso_dtype dtype);
 
 /* C (M,N) = beta C + A B, row-major, beta 0 or 1. trans_a: A is stored (K,M); trans_b: B is stored
  * (N,K). ld: floats from row to row as stored. Any size may be 0. */
@@ -35,26 +36,33 @@ void ISO_ISA_NAME(iso_cpu_transpose)(float *out, int64_t ld_out, const float *in
                                      int64_t n_rows, int64_t n_cols);
 #endif
 
+void iso_cpu_grouped_init_avx512bf16(iso_kernels *kernels);
+void iso_cpu_linear_init_avx512bf16(iso_kernels *kernels);
+void iso_cpu_rows_init_avx512bf16(iso_kernels *kernels);
+void iso_cpu_route_init_avx512bf16(iso_kernels *kernels);
+void iso_cpu_attention_init_avx512bf16(iso_kernels *kernels);
+void iso_cpu_loss_init_avx512bf16(iso_kernels *kernels);
+void iso_cpu_optim_init_avx512bf16(iso_kernels *kernels);
 void iso_cpu_grouped_init_avx512(iso_kernels *kernels);
 void iso_cpu_linear_init_avx512(iso_kernels *kernels);
 void iso_cpu_rows_init_avx512(iso_kernels *kernels);
+void iso_cpu_route_init_avx512(iso_kernels *kernels);
+void iso_cpu_attention_init_avx512(iso_kernels *kernels);
+void iso_cpu_loss_init_avx512(iso_kernels *kernels);
+void iso_cpu_optim_init_avx512(iso_kernels *kernels);
 void iso_cpu_grouped_init_avx2(iso_kernels *kernels);
 void iso_cpu_linear_init_avx2(iso_kernels *kernels);
 void iso_cpu_rows_init_avx2(iso_kernels *kernels);
+void iso_cpu_route_init_avx2(iso_kernels *kernels);
+void iso_cpu_attention_init_avx2(iso_kernels *kernels);
+void iso_cpu_loss_init_avx2(iso_kernels *kernels);
+void iso_cpu_optim_init_avx2(iso_kernels *kernels);
 void iso_cpu_grouped_init_sse2(iso_kernels *kernels);
 void iso_cpu_linear_init_sse2(iso_kernels *kernels);
 void iso_cpu_rows_init_sse2(iso_kernels *kernels);
-void iso_cpu_route_init_avx512(iso_kernels *kernels);
-void iso_cpu_route_init_avx2(iso_kernels *kernels);
 void iso_cpu_route_init_sse2(iso_kernels *kernels);
-void iso_cpu_attention_init_avx512(iso_kernels *kernels);
-void iso_cpu_attention_init_avx2(iso_kernels *kernels);
 void iso_cpu_attention_init_sse2(iso_kernels *kernels);
-void iso_cpu_loss_init_avx512(iso_kernels *kernels);
-void iso_cpu_loss_init_avx2(iso_kernels *kernels);
 void iso_cpu_loss_init_sse2(iso_kernels *kernels);
-void iso_cpu_optim_init_avx512(iso_kernels *kernels);
-void iso_cpu_optim_init_avx2(iso_kernels *kernels);
 void iso_cpu_optim_init_sse2(iso_kernels *kernels);
 
 static inline int64_t cpu_min(int64_t a, int64_t b) {

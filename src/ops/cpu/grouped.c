@@ -1,101 +1,157 @@
 /* grouped.c - the products of experts: rows sorted by expert, each expert its own weights.
  *
- * Pieces are blocks of rows of one expert, from the offsets alone; whole blocks come first, so that
- * the small rests fill up the threads at the end. An expert without rows has no piece: its outputs
- * are empty, and its gradient is left as it is.
+ * Owns: how they are cut. By work: a piece is a block of rows of one expert, or, of the weight
+ * gradient, some rows of one expert's dw, fewer the more tokens the expert has; from the offsets
+ * alone. Large pieces come first, so that the small rests fill up the threads at the end. A piece
+ * packs its expert's weights for itself, into scratch that stays in its thread's cache. Rows "by
+ * token" are read where they lie.
  */
-#include "ops/cpu/cpu.h"
-#include "ops/cpu/vec.h"
+#include "ops/cpu/panel.h"
 
-#define BLOCK_ROWS 256
-#define BLOCK_OUT  128 /* rows of dw in a piece */
-#define gemm       ISO_ISA_NAME(iso_cpu_gemm_small)
+#include <string.h>
 
-typedef struct row_block {
-    int32_t expert, first, n;
-} row_block;
+#define BLOCK_ROWS   256
+#define BLOCK_TOKENS 256 /* inner dimension of the weight gradient between two visits of dw */
+#define LIGHT_ROWS   512 /* an expert with more tokens than this has its dw cut in parts */
+#define MAX_PARTS    8
+
+typedef struct piece {
+    int32_t expert, first, n; /* rows, or rows of dw */
+} piece;
 
 typedef struct grouped_job {
-    float *out, *scratch;
-    const float *a, *w;
+    iso_tensor out;
+    cpu_matrix a, x;
+    const float *w;
     const int32_t *offsets;
-    const row_block *blocks;
-    int64_t n_out, n_in, n_out_blocks;
+    piece *pieces;
+    char *scratch; /* thread_bytes for each thread: packed B, then A */
+    int64_t thread_bytes, a_at;
+    int64_t N, K; /* of each product; of the weight gradient rows and columns of dw */
+    bool is_half, is_transposed, accumulate;
 } grouped_job;
 
-static int64_t max_blocks(int64_t E, int64_t R) {
-    return E + R / BLOCK_ROWS;
+static cpu_matrix matrix_of(iso_tensor t, bool by_token, const iso_routing *rt) {
+    return (cpu_matrix){.data = t.data,
+                        .index = by_token ? rt->row_token : NULL,
+                        .ld = t.dims[1],
+                        .is_half = t.dtype == ISO_BF16};
 }
 
-/* How many there are. */
-static int64_t list_blocks(row_block *blocks, const int32_t *offsets, int64_t E) {
+/* Blocks of rows of each expert; how many there are. */
+static int64_t list_blocks(piece *pieces, const iso_routing *rt) {
     int64_t n = 0;
     for (int whole = 1; whole >= 0; whole--)
-        for (int32_t e = 0; e < E; e++) {
-            int32_t first = offsets[e], end = offsets[e + 1];
+        for (int32_t e = 0; e < rt->E; e++) {
+            int32_t first = rt->offsets[e], end = rt->offsets[e + 1];
             for (; end - first >= BLOCK_ROWS; first += BLOCK_ROWS)
-                if (whole) blocks[n++] = (row_block){e, first, BLOCK_ROWS};
-            if (!whole && first < end) blocks[n++] = (row_block){e, first, end - first};
+                if (whole) pieces[n++] = (piece){e, first, BLOCK_ROWS};
+            if (!whole && first < end) pieces[n++] = (piece){e, first, end - first};
         }
     return n;
 }
 
-static void forward_piece(void *ctx, int64_t i_piece, int i_thread) {
+static void rows_piece(void *ctx, int64_t i_piece, int i_thread) {
     const grouped_job *job = ctx;
-    row_block b = job->blocks[i_piece];
-    int64_t out = job->n_out, in = job->n_in;
-    float *w_t = job->scratch + i_thread * out * in;
-    ISO_ISA_NAME(iso_cpu_transpose)(w_t, out, job->w + b.expert * out * in, in, out, in);
-    gemm(false, b.n, out, in, job->a + b.first * in, in, w_t, out, false, job->out + b.first * out,
-         out);
+    const piece at = job->pieces[i_piece];
+    char *packed = job->scratch + i_thread * job->thread_bytes;
+    const float *w = job->w + at.expert * job->N * job->K;
+    cpu_matrix w_rows = {.data = w, .ld = job->N};
+    int64_t item = job->a.is_half ? 2 : 4;
+    if (job->is_transposed)
+        cpu_pack_columns(packed, job->is_half, w, job->K, job->N, 0, cpu_n_strips(job->N));
+    else
+        cpu_pack_rows(packed, job->is_half, &w_rows, 0, job->K, job->N, 0, job->K);
+    cpu_product p = {.M = at.n, .N = job->N, .K = job->K, .is_half = job->is_half, .b = packed};
+    p.a = job->a.data, p.a_ld = job->K;
+    if (job->a.is_half != job->is_half) {
+        cpu_convert_rows(packed + job->a_at, job->is_half, &job->a, at.first, at.n, job->K);
+        p.a = packed + job->a_at;
+    } else if (job->a.index) {
+        p.a_index = job->a.index + at.first;
+    } else {
+        p.a = (const char *)job->a.data + at.first * job->K * item;
+    }
+    p.c = (char *)job->out.data + at.first * job->N * iso_dtype_bytes(job->out.dtype);
+    p.c_is_half = job->out.dtype == ISO_BF16, p.c_ld = job->N;
+    cpu_multiply(&p);
 }
 
-static void grouped_fwd(iso_exec *ex, void *y, const void *x, const void *w, const int32_t *offsets,
-                        int64_t E, int64_t out, int64_t in, int64_t R) {
-    int64_t mark = iso_arena_mark(&ex->scratch);
-    row_block *blocks = iso_arena_take(&ex->scratch, max_blocks(E, R), sizeof *blocks);
-    grouped_job job = {.out = y, .a = x, .w = w, .blocks = blocks, .n_out = out, .n_in = in};
-    job.scratch = iso_arena_take(&ex->scratch, iso_exec_n_threads(ex) * out * in, sizeof(float));
-    if (!ex->measuring) iso_exec_pieces(ex, list_blocks(blocks, offsets, E), forward_piece, &job);
+/* job->out (R,N) = a (R,K) B, B from the rows' experts' weights. */
+static void run_products(iso_exec *ex, grouped_job *job, const iso_routing *rt) {
+    int64_t mark = iso_arena_mark(&ex->scratch), n_threads = iso_exec_n_threads(ex);
+    int64_t max_pieces = rt->E + rt->T * rt->K / BLOCK_ROWS;
+    job->is_half = ex->narrow == ISO_BF16;
+    job->a_at = cpu_strips_words(job->K, job->N, job->is_half) * 4;
+    job->thread_bytes = job->a_at;
+    if (job->a.is_half != job->is_half) job->thread_bytes += BLOCK_ROWS * job->K * 4;
+    job->pieces = iso_arena_take(&ex->scratch, max_pieces, sizeof(piece));
+    job->scratch = iso_arena_take(&ex->scratch, n_threads, job->thread_bytes);
+    if (!ex->measuring) iso_exec_pieces(ex, list_blocks(job->pieces, rt), rows_piece, job);
     iso_arena_rewind(&ex->scratch, mark);
 }
 
-static void backward_input_piece(void *ctx, int64_t i_piece, int i_thread) {
-    const grouped_job *job = ctx;
-    row_block b = job->blocks[i_piece];
-    int64_t out = job->n_out, in = job->n_in;
-    gemm(false, b.n, in, out, job->a + b.first * out, out, job->w + b.expert * out * in, in, false,
-         job->out + b.first * in, in);
+static void grouped_fwd(iso_exec *ex, iso_tensor y, iso_tensor x, bool x_by_token, iso_tensor w,
+                        const iso_routing *rt) {
+    grouped_job job = {.out = y, .a = matrix_of(x, x_by_token, rt), .w = w.data};
+    job.N = w.dims[1], job.K = w.dims[2], job.is_transposed = true;
+    run_products(ex, &job, rt);
 }
 
-static void grouped_bwd_input(iso_exec *ex, void *dx, const void *dy, const void *w,
-                              const int32_t *offsets, int64_t E, int64_t out, int64_t in,
-                              int64_t R) {
-    int64_t mark = iso_arena_mark(&ex->scratch);
-    row_block *blocks = iso_arena_take(&ex->scratch, max_blocks(E, R), sizeof *blocks);
-    grouped_job job = {.out = dx, .a = dy, .w = w, .blocks = blocks, .n_out = out, .n_in = in};
-    if (!ex->measuring)
-        iso_exec_pieces(ex, list_blocks(blocks, offsets, E), backward_input_piece, &job);
+static void grouped_bwd_input(iso_exec *ex, iso_tensor dx, iso_tensor dy, bool dy_by_token,
+                              iso_tensor w, const iso_routing *rt) {
+    grouped_job job = {.out = dx, .a = matrix_of(dy, dy_by_token, rt), .w = w.data};
+    job.N = w.dims[2], job.K = w.dims[1];
+    run_products(ex, &job, rt);
+}
+
+/* Rows of dw: all of a light expert's, a part of a heavy one's; how many pieces there are. */
+static int64_t list_parts(piece *pieces, const iso_routing *rt, int64_t out) {
+    int64_t n = 0;
+    for (int heavy = 1; heavy >= 0; heavy--)
+        for (int32_t e = 0; e < rt->E; e++) {
+            int64_t n_rows = rt->offsets[e + 1] - rt->offsets[e];
+            int64_t n_parts = cpu_min(MAX_PARTS, cpu_max(1, cpu_ceil_div(n_rows, LIGHT_ROWS)));
+            if ((n_parts > 1) != heavy) continue;
+            int64_t step = cpu_ceil_div(cpu_ceil_div(out, n_parts), PANEL_ROWS) * PANEL_ROWS;
+            for (int64_t row = 0; row < out; row += step)
+                pieces[n++] = (piece){e, (int32_t)row, (int32_t)cpu_min(step, out - row)};
+        }
+    return n;
+}
+
+static void weight_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const grouped_job *job = ctx;
+    const piece at = job->pieces[i_piece];
+    char *packed = job->scratch + i_thread * job->thread_bytes, *panels = packed + job->a_at;
+    int64_t row = job->offsets[at.expert], end = job->offsets[at.expert + 1];
+    cpu_product p = {.M = at.n, .N = job->K, .is_half = job->is_half, .a_in_panels = true};
+    p.a = panels, p.b = packed, p.c_ld = job->K;
+    p.c = (float *)job->out.data + (at.expert * job->N + at.first) * job->K;
+    p.base = job->accumulate ? p.c : NULL;
+    if (row == end && !job->accumulate) memset(p.c, 0, (size_t)(at.n * job->K) * sizeof(float));
+    for (; row < end; row += BLOCK_TOKENS) {
+        p.K = cpu_min(BLOCK_TOKENS, end - row);
+        cpu_pack_rows(packed, job->is_half, &job->x, row, p.K, p.N, 0, p.K);
+        cpu_pack_panels(panels, job->is_half, &job->a, row, at.first, p.M, p.K);
+        cpu_multiply(&p);
+        p.base = p.c;
+    }
+}
+
+static void grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_tensor dy,
+                               bool dy_by_token, iso_tensor x, bool x_by_token,
+                               const iso_routing *rt) {
+    int64_t mark = iso_arena_mark(&ex->scratch), n_threads = iso_exec_n_threads(ex);
+    grouped_job job = {.out = dw, .accumulate = accumulate, .offsets = rt->offsets};
+    job.a = matrix_of(dy, dy_by_token, rt), job.x = matrix_of(x, x_by_token, rt);
+    job.N = dw.dims[1], job.K = dw.dims[2], job.is_half = ex->narrow == ISO_BF16;
+    job.a_at = cpu_strips_words(BLOCK_TOKENS, job.K, job.is_half) * 4;
+    job.thread_bytes = job.a_at + cpu_panels_words(job.N, BLOCK_TOKENS, job.is_half) * 4;
+    job.pieces = iso_arena_take(&ex->scratch, rt->E * MAX_PARTS, sizeof(piece));
+    job.scratch = iso_arena_take(&ex->scratch, n_threads, job.thread_bytes);
+    if (!ex->measuring) iso_exec_pieces(ex, list_parts(job.pieces, rt, job.N), weight_piece, &job);
     iso_arena_rewind(&ex->scratch, mark);
-}
-
-/* Some rows of one expert's dw: a sum over all its tokens. */
-static void backward_weight_piece(void *ctx, int64_t i_piece, int i_thread) {
-    const grouped_job *job = ctx;
-    int64_t e = i_piece / job->n_out_blocks, row = i_piece % job->n_out_blocks * BLOCK_OUT;
-    int64_t out = job->n_out, in = job->n_in, first = job->offsets[e];
-    gemm(true, cpu_min(BLOCK_OUT, out - row), in, job->offsets[e + 1] - first,
-         job->a + first * out + row, out, job->w + first * in, in, true,
-         job->out + (e * out + row) * in, in);
-}
-
-static void grouped_bwd_weight(iso_exec *ex, void *dw, const void *dy, const void *x,
-                               const int32_t *offsets, int64_t E, int64_t out, int64_t in,
-                               int64_t R) {
-    if (ex->measuring) return;
-    grouped_job job = {.out = dw, .a = dy, .w = x, .offsets = offsets, .n_out = out, .n_in = in};
-    job.n_out_blocks = cpu_ceil_div(out, BLOCK_OUT);
-    iso_exec_pieces(ex, E * job.n_out_blocks, backward_weight_piece, &job);
 }
 
 void ISO_ISA_NAME(iso_cpu_grouped_init)(iso_kernels *kernels) {

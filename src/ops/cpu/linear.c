@@ -1,108 +1,153 @@
 /* linear.c - the products of linear layers.
  *
- * Owns: how products are cut. oneDNN multiplies inside a piece with one thread; letting it split
- * work itself would change bits with the number of threads. No piece shares an output with
- * another, and none splits the inner dimension, so nothing is left to add up.
+ * Owns: how products are cut. Weights are packed first, all threads together; then a piece is a
+ * block of rows of the output, which reads all of the packed weights and nothing else of anybody's.
+ * The weight gradient has tokens as its inner dimension: they come in chunks, of which x is packed
+ * by all threads together and a piece is some rows of dw.
+ *
+ * Weights are floats, whatever they are multiplied as: rounding them to bf16 is part of packing
+ * them, so no other copy of them exists.
  */
-#include "ops/cpu/cpu.h"
+#include "ops/cpu/panel.h"
 
-#include <string.h>
-
-/* Pieces of a (rows, columns) output: a grid of blocks. */
-typedef struct grid {
-    int64_t rows, cols, block_rows, block_cols, n_col_blocks, n_pieces;
-} grid;
-
-static grid grid_of(int64_t rows, int64_t cols, int64_t block_rows, int64_t block_cols) {
-    grid g = {.rows = rows, .cols = cols, .block_rows = block_rows, .block_cols = block_cols};
-    g.n_col_blocks = cpu_ceil_div(cols, block_cols);
-    g.n_pieces = cpu_ceil_div(rows, block_rows) * g.n_col_blocks;
-    return g;
-}
-
-typedef struct block {
-    int64_t row, n_rows, col, n_cols;
-} block;
-
-static block grid_block(const grid *g, int64_t i_piece) {
-    block b = {.row = i_piece / g->n_col_blocks * g->block_rows,
-               .col = i_piece % g->n_col_blocks * g->block_cols};
-    b.n_rows = cpu_min(g->block_rows, g->rows - b.row);
-    b.n_cols = cpu_min(g->block_cols, g->cols - b.col);
-    return b;
-}
-
-/* An eighth of n in whole steps, between min and max. */
-static int64_t eighth(int64_t n, int64_t step, int64_t min, int64_t max) {
-    int64_t part = cpu_ceil_div(cpu_ceil_div(n, 8), step) * step;
-    return cpu_min(cpu_max(part, min), max);
-}
-
-/* Rows of dw in a piece. oneDNN copies all of x once a piece, so as few as keep two threads busy to
- * the end: an even number of pieces of about 160 rows. */
-static int64_t weight_rows(int64_t out) {
-    int64_t n_pieces = cpu_max(1, (out + 160) / 320) * 2;
-    return cpu_max(16, cpu_ceil_div(cpu_ceil_div(out, n_pieces), 16) * 16);
-}
+#define BLOCK_ROWS   64
+#define PACK_STRIPS  2    /* packed in a piece */
+#define PACK_ROWS    64   /* the same, of what is packed row by row; even */
+#define CHUNK_TOKENS 1024 /* of which x is packed at a time: it should stay in the last cache */
+#define BLOCK_TOKENS 512  /* a strip of x and a panel of dy should stay in the first two */
 
 typedef struct linear_job {
-    grid grid;
-    float *out;
-    const float *base, *a, *b;
-    int64_t T, n_out, n_in;
-    bool accumulate;
+    iso_tensor out, base;
+    cpu_matrix a, x;
+    const float *w;
+    float *packed;
+    char *scratch; /* thread_bytes for each thread */
+    int64_t thread_bytes, M, N, K;
+    int64_t first_token, n_tokens, block_rows; /* of the weight gradient */
+    bool is_half, is_transposed, accumulate;
 } linear_job;
 
-static void linear_fwd_piece(void *ctx, int64_t i_piece, int i_thread) {
+static cpu_matrix matrix_of(iso_tensor t) {
+    return (cpu_matrix){.data = t.data, .ld = t.dims[1], .is_half = t.dtype == ISO_BF16};
+}
+
+/* w^T, some columns; w, some rows. */
+static void pack_columns_piece(void *ctx, int64_t i_piece, int i_thread) {
     const linear_job *job = ctx;
-    block b = grid_block(&job->grid, i_piece);
-    float *y = job->out + b.row * job->n_out + b.col;
-    const float *base = job->base ? job->base + b.row * job->n_out + b.col : NULL;
-    if (base && base != y)
-        for (int64_t i = 0; i < b.n_rows; i++)
-            memcpy(y + i * job->n_out, base + i * job->n_out, (size_t)b.n_cols * sizeof *y);
-    iso_cpu_gemm(false, true, b.n_rows, b.n_cols, job->n_in, job->a + b.row * job->n_in, job->n_in,
-                 job->b + b.col * job->n_in, job->n_in, base ? 1 : 0, y, job->n_out);
+    int64_t first = i_piece * PACK_STRIPS, n_strips = cpu_n_strips(job->N);
+    cpu_pack_columns(job->packed, job->is_half, job->w, job->K, job->N, first,
+                     cpu_min(n_strips, first + PACK_STRIPS));
 }
 
-static void linear_fwd(iso_exec *ex, void *y, const void *residual, const void *x, const void *w,
-                       int64_t T, int64_t out, int64_t in) {
-    if (ex->measuring) return;
-    linear_job job = {.out = y, .base = residual, .a = x, .b = w, .T = T, .n_out = out, .n_in = in};
-    job.grid = grid_of(T, out, eighth(T, 32, 64, 512), cpu_max(1, out));
-    iso_exec_pieces(ex, job.grid.n_pieces, linear_fwd_piece, &job);
-}
-
-static void linear_bwd_input_piece(void *ctx, int64_t i_piece, int i_thread) {
+static void pack_rows_piece(void *ctx, int64_t i_piece, int i_thread) {
     const linear_job *job = ctx;
-    block b = grid_block(&job->grid, i_piece);
-    iso_cpu_gemm(false, false, b.n_rows, b.n_cols, job->n_out, job->a + b.row * job->n_out,
-                 job->n_out, job->b + b.col, job->n_in, job->accumulate ? 1 : 0,
-                 job->out + b.row * job->n_in + b.col, job->n_in);
+    int64_t first = i_piece * PACK_ROWS;
+    cpu_matrix w = {.data = job->w, .ld = job->N};
+    cpu_pack_rows(job->packed, job->is_half, &w, 0, job->K, job->N, first,
+                  cpu_min(job->K, first + PACK_ROWS));
 }
 
-static void linear_bwd_input(iso_exec *ex, void *dx, bool accumulate, const void *dy, const void *w,
-                             int64_t T, int64_t out, int64_t in) {
-    if (ex->measuring) return;
-    linear_job job = {.out = dx, .a = dy, .b = w, .T = T, .n_out = out, .n_in = in};
-    job.accumulate = accumulate;
-    job.grid = grid_of(T, in, eighth(T, 32, 64, 512), cpu_max(1, in));
-    iso_exec_pieces(ex, job.grid.n_pieces, linear_bwd_input_piece, &job);
-}
-
-static void linear_bwd_weight_piece(void *ctx, int64_t i_piece, int i_thread) {
+static void rows_piece(void *ctx, int64_t i_piece, int i_thread) {
     const linear_job *job = ctx;
-    block b = grid_block(&job->grid, i_piece);
-    iso_cpu_gemm(true, false, b.n_rows, b.n_cols, job->T, job->a + b.row, job->n_out,
-                 job->b + b.col, job->n_in, 1, job->out + b.row * job->n_in + b.col, job->n_in);
+    int64_t row = i_piece * BLOCK_ROWS, at = row * job->N;
+    cpu_product p = {.M = cpu_min(BLOCK_ROWS, job->M - row), .N = job->N, .K = job->K};
+    p.is_half = job->is_half, p.b = job->packed;
+    p.a = (const char *)job->a.data + row * job->K * (job->a.is_half ? 2 : 4), p.a_ld = job->K;
+    if (job->a.is_half != job->is_half) {
+        char *converted = job->scratch + i_thread * job->thread_bytes;
+        cpu_convert_rows(converted, job->is_half, &job->a, row, p.M, job->K);
+        p.a = converted;
+    }
+    p.c = (char *)job->out.data + at * iso_dtype_bytes(job->out.dtype), p.c_ld = job->N;
+    p.c_is_half = job->out.dtype == ISO_BF16;
+    p.base = job->base.data ? (const float *)job->base.data + at : NULL;
+    cpu_multiply(&p);
 }
 
-static void linear_bwd_weight(iso_exec *ex, void *dw, const void *dy, const void *x, int64_t T,
-                              int64_t out, int64_t in) {
-    if (ex->measuring) return;
-    linear_job job = {.out = dw, .a = dy, .b = x, .T = T, .n_out = out, .n_in = in};
-    job.grid = grid_of(out, in, weight_rows(out), cpu_max(1, in));
-    iso_exec_pieces(ex, job.grid.n_pieces, linear_bwd_weight_piece, &job);
+/* job->out (M,N) = base + a (M,K) B, B from the weights. */
+static void run_product(iso_exec *ex, linear_job *job) {
+    int64_t mark = iso_arena_mark(&ex->scratch);
+    job->packed = iso_arena_take(&ex->scratch, cpu_strips_words(job->K, job->N, job->is_half), 4);
+    job->thread_bytes = BLOCK_ROWS * job->K * 4;
+    if (job->a.is_half != job->is_half)
+        job->scratch = iso_arena_take(&ex->scratch, iso_exec_n_threads(ex), job->thread_bytes);
+    if (!ex->measuring) {
+        if (job->is_transposed)
+            iso_exec_pieces(ex, cpu_ceil_div(cpu_n_strips(job->N), PACK_STRIPS), pack_columns_piece,
+                            job);
+        else
+            iso_exec_pieces(ex, cpu_ceil_div(job->K, PACK_ROWS), pack_rows_piece, job);
+        iso_exec_pieces(ex, cpu_ceil_div(job->M, BLOCK_ROWS), rows_piece, job);
+    }
+    iso_arena_rewind(&ex->scratch, mark);
+}
+
+static void linear_fwd(iso_exec *ex, iso_tensor y, iso_tensor residual, iso_tensor x, iso_tensor w,
+                       iso_dtype multiply_as) {
+    linear_job job = {.out = y, .base = residual, .a = matrix_of(x), .w = w.data};
+    job.M = x.dims[0], job.N = w.dims[0], job.K = w.dims[1];
+    job.is_half = multiply_as == ISO_BF16, job.is_transposed = true;
+    run_product(ex, &job);
+}
+
+static void linear_bwd_input(iso_exec *ex, iso_tensor dx, bool accumulate, iso_tensor dy,
+                             iso_tensor w, iso_dtype multiply_as) {
+    linear_job job = {.out = dx, .a = matrix_of(dy), .w = w.data};
+    if (accumulate) job.base = dx;
+    job.M = dy.dims[0], job.N = w.dims[1], job.K = w.dims[0];
+    job.is_half = multiply_as == ISO_BF16;
+    run_product(ex, &job);
+}
+
+/* Some tokens of x, which is packed in blocks of BLOCK_TOKENS. */
+static void pack_tokens_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const linear_job *job = ctx;
+    int64_t token = i_piece * PACK_ROWS, first = token % BLOCK_TOKENS, start = token - first;
+    int64_t n = cpu_min(BLOCK_TOKENS, job->n_tokens - start);
+    float *packed = job->packed + cpu_strips_words(start, job->N, job->is_half);
+    cpu_pack_rows(packed, job->is_half, &job->x, job->first_token + start, n, job->N, first,
+                  cpu_min(n, first + PACK_ROWS));
+}
+
+static void weight_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const linear_job *job = ctx;
+    int64_t row = i_piece * job->block_rows, at = row * job->N;
+    char *panels = job->scratch + i_thread * job->thread_bytes;
+    cpu_product p = {.M = cpu_min(job->block_rows, job->M - row), .N = job->N};
+    p.is_half = job->is_half, p.a_in_panels = true, p.a = panels;
+    p.c = (float *)job->out.data + at, p.c_ld = job->N;
+    for (int64_t token = 0; token < job->n_tokens; token += BLOCK_TOKENS) {
+        bool is_first = token == 0 && job->first_token == 0 && !job->accumulate;
+        p.K = cpu_min(BLOCK_TOKENS, job->n_tokens - token);
+        cpu_pack_panels(panels, job->is_half, &job->a, job->first_token + token, row, p.M, p.K);
+        p.b = job->packed + cpu_strips_words(token, job->N, job->is_half);
+        p.base = is_first ? NULL : p.c;
+        cpu_multiply(&p);
+    }
+}
+
+/* Rows of dw in a piece: about 96, whole panels, an even number of pieces. */
+static int64_t weight_rows(int64_t out) {
+    int64_t n_pieces = cpu_max(1, (out + 96) / 192) * 2;
+    return cpu_ceil_div(cpu_ceil_div(out, n_pieces), PANEL_ROWS) * PANEL_ROWS;
+}
+
+static void linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_tensor dy,
+                              iso_tensor x, iso_dtype multiply_as) {
+    int64_t T = dy.dims[0], mark = iso_arena_mark(&ex->scratch);
+    linear_job job = {.out = dw, .a = matrix_of(dy), .x = matrix_of(x), .accumulate = accumulate};
+    job.M = dw.dims[0], job.N = dw.dims[1], job.is_half = multiply_as == ISO_BF16;
+    job.block_rows = weight_rows(job.M);
+    job.thread_bytes = cpu_panels_words(job.block_rows, BLOCK_TOKENS, job.is_half) * 4;
+    job.packed = iso_arena_take(&ex->scratch,
+                                cpu_strips_words(cpu_min(T, CHUNK_TOKENS), job.N, job.is_half), 4);
+    job.scratch = iso_arena_take(&ex->scratch, iso_exec_n_threads(ex), job.thread_bytes);
+    for (; !ex->measuring && job.first_token < T; job.first_token += CHUNK_TOKENS) {
+        job.n_tokens = cpu_min(CHUNK_TOKENS, T - job.first_token);
+        iso_exec_pieces(ex, cpu_ceil_div(job.n_tokens, PACK_ROWS), pack_tokens_piece, &job);
+        iso_exec_pieces(ex, cpu_ceil_div(job.M, job.block_rows), weight_piece, &job);
+    }
+    iso_arena_rewind(&ex->scratch, mark);
 }
 
 void ISO_ISA_NAME(iso_cpu_linear_init)(iso_kernels *kernels) {

@@ -1,21 +1,23 @@
-/* rows.c - operations that work row by row: embedding, norm, RoPE, SwiGLU, gather, combine.
+/* rows.c - operations that work row by row: embedding, norm, RoPE, SwiGLU, combine.
  *
  * All are limited by memory or by exp; each piece is a fixed number of whole rows, so the order of
  * every sum is fixed. Where rows add into something shared (embed_bwd, the norm's weight gradient)
  * pieces own columns, or fill a partial sum each, added in order.
  */
 #include "ops/cpu/cpu.h"
-#include "ops/cpu/vec.h"
+#include "ops/cpu/half.h"
 
 #include <math.h>
 
 typedef struct rows_job {
     float *out, *out2;
     const float *a, *b, *c, *d;
+    void *act_out; /* float or, with is_half, bf16 */
+    const void *act_a, *act_b;
     const int32_t *index;
     int64_t n_rows, block_rows, H, K;
     float eps;
-    bool inverse;
+    bool is_half;
 } rows_job;
 
 static void run_rows(const iso_exec *ex, rows_job *job, iso_piece_fn fn) {
@@ -30,24 +32,19 @@ static int64_t last_row(const rows_job *job, int64_t i_piece) {
     return cpu_min(job->n_rows, (i_piece + 1) * job->block_rows);
 }
 
-static void gather_piece(void *ctx, int64_t i_piece, int i_thread) {
+static void embed_fwd_piece(void *ctx, int64_t i_piece, int i_thread) {
     const rows_job *job = ctx;
     int64_t H = job->H;
-    for (int64_t r = first_row(job, i_piece); r < last_row(job, i_piece); r++)
-        memcpy(job->out + r * H, job->a + job->index[r] * H, (size_t)H * sizeof(float));
-}
-
-static void gather(iso_exec *ex, void *y, const void *x, const int32_t *row_token, int64_t R,
-                   int64_t H) {
-    if (ex->measuring) return;
-    rows_job job = {.out = y, .a = x, .index = row_token, .n_rows = R, .H = H};
-    job.block_rows = cpu_block_rows(H);
-    run_rows(ex, &job, gather_piece);
+    for (int64_t t = first_row(job, i_piece); t < last_row(job, i_piece); t++)
+        memcpy(job->out + t * H, job->a + job->index[t] * H, (size_t)H * sizeof(float));
 }
 
 static void embed_fwd(iso_exec *ex, void *y, const void *w, const int32_t *ids, int64_t T,
                       int64_t H) {
-    gather(ex, y, w, ids, T, H);
+    if (ex->measuring) return;
+    rows_job job = {.out = y, .a = w, .index = ids, .n_rows = T, .H = H};
+    job.block_rows = cpu_block_rows(H);
+    run_rows(ex, &job, embed_fwd_piece);
 }
 
 /* Here "rows" are vectors of columns: a piece adds all tokens, in order, into its columns. */
@@ -73,33 +70,40 @@ static void embed_bwd(iso_exec *ex, void *dw, const void *dy, const int32_t *ids
     run_rows(ex, &job, embed_bwd_piece);
 }
 
-static void combine_piece(void *ctx, int64_t i_piece, int i_thread) {
-    const rows_job *job = ctx;
+VEC_INLINE void combine_rows(const rows_job *job, bool is_half, int64_t i_piece) {
     int64_t H = job->H, K = job->K;
     for (int64_t t = first_row(job, i_piece); t < last_row(job, i_piece); t++) {
         const int32_t *rows = job->index + t * K;
         for (int64_t h = 0; h < H; h += VEC_LANES) {
             vec sum = job->b ? vec_load_upto(job->b + t * H + h, H - h) : vec_set(0);
-            for (int64_t k = 0; k < K; k++) sum += vec_load_upto(job->a + rows[k] * H + h, H - h);
+            for (int64_t k = 0; k < K; k++)
+                sum += act_load(job->act_a, is_half, rows[k] * H + h, H - h);
             vec_store_upto(job->out + t * H + h, sum, H - h);
         }
     }
 }
 
-static void combine(iso_exec *ex, void *y, const void *base, const void *x,
-                    const int32_t *token_row, int64_t T, int64_t K, int64_t H) {
+static void combine_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const rows_job *job = ctx;
+    if (job->is_half)
+        combine_rows(job, true, i_piece);
+    else
+        combine_rows(job, false, i_piece);
+}
+
+static void combine(iso_exec *ex, iso_tensor y, iso_tensor base, iso_tensor x,
+                    const iso_routing *rt) {
     if (ex->measuring) return;
-    rows_job job = {.out = y, .a = x, .b = base, .index = token_row, .n_rows = T, .H = H, .K = K};
-    job.block_rows = cpu_block_rows(H * (K + 1));
+    rows_job job = {.out = y.data, .act_a = x.data, .b = base.data, .index = rt->token_row};
+    job.n_rows = rt->T, job.K = rt->K, job.H = y.dims[1], job.is_half = x.dtype == ISO_BF16;
+    job.block_rows = cpu_block_rows(job.H * (job.K + 1));
     run_rows(ex, &job, combine_piece);
 }
 
-static void norm_fwd_piece(void *ctx, int64_t i_piece, int i_thread) {
-    const rows_job *job = ctx;
+VEC_INLINE void norm_rows(const rows_job *job, bool is_half, int64_t i_piece) {
     int64_t H = job->H;
     for (int64_t t = first_row(job, i_piece); t < last_row(job, i_piece); t++) {
         const float *x = job->a + t * H;
-        float *y = job->out + t * H;
         vec sum = {0};
         for (int64_t h = 0; h < H; h += VEC_LANES) {
             vec v = vec_load_upto(x + h, H - h);
@@ -108,17 +112,26 @@ static void norm_fwd_piece(void *ctx, int64_t i_piece, int i_thread) {
         float rstd = 1 / sqrtf(vec_sum(sum) / (float)H + job->eps);
         job->out2[t] = rstd;
         for (int64_t h = 0; h < H; h += VEC_LANES)
-            vec_store_upto(y + h,
-                           vec_load_upto(job->b + h, H - h) * (vec_load_upto(x + h, H - h) * rstd),
-                           H - h);
+            act_store(job->act_out, is_half, t * H + h,
+                      vec_load_upto(job->b + h, H - h) * (vec_load_upto(x + h, H - h) * rstd),
+                      H - h);
     }
 }
 
-static void norm_fwd(iso_exec *ex, void *y, void *rstd, const void *x, const void *w, int64_t T,
-                     int64_t H, double eps) {
+static void norm_fwd_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const rows_job *job = ctx;
+    if (job->is_half)
+        norm_rows(job, true, i_piece);
+    else
+        norm_rows(job, false, i_piece);
+}
+
+static void norm_fwd(iso_exec *ex, iso_tensor y, iso_tensor rstd, iso_tensor x, iso_tensor w,
+                     double eps) {
     if (ex->measuring) return;
-    rows_job job = {.out = y, .out2 = rstd, .a = x, .b = w, .n_rows = T, .H = H, .eps = (float)eps};
-    job.block_rows = cpu_block_rows(H);
+    rows_job job = {.act_out = y.data, .out2 = rstd.data, .a = x.data, .b = w.data};
+    job.n_rows = x.dims[0], job.H = x.dims[1], job.eps = (float)eps;
+    job.is_half = y.dtype == ISO_BF16, job.block_rows = cpu_block_rows(job.H);
     run_rows(ex, &job, norm_fwd_piece);
 }
 
@@ -206,52 +219,69 @@ VEC_INLINE vec sigmoid(vec g) {
     return 1.0f / (1.0f + vec_exp(-g));
 }
 
-static void swiglu_fwd_piece(void *ctx, int64_t i_piece, int i_thread) {
-    const rows_job *job = ctx;
+VEC_INLINE void swiglu_fwd_rows(const rows_job *job, bool is_half, int64_t i_piece) {
     int64_t F = job->H;
     for (int64_t r = first_row(job, i_piece); r < last_row(job, i_piece); r++) {
-        const float *gate = job->a + r * 2 * F, *up = gate + F;
-        float *h = job->out + r * F, scale = job->b ? job->b[r] : 1;
+        float scale = job->b ? job->b[r] : 1;
+        int64_t gate = r * 2 * F, up = gate + F;
         for (int64_t f = 0; f < F; f += VEC_LANES) {
-            vec g = vec_load_upto(gate + f, F - f), u = vec_load_upto(up + f, F - f);
-            vec_store_upto(h + f, g * sigmoid(g) * u * scale, F - f);
+            vec g = act_load(job->act_a, is_half, gate + f, F - f);
+            vec u = act_load(job->act_a, is_half, up + f, F - f);
+            act_store(job->act_out, is_half, r * F + f, g * sigmoid(g) * u * scale, F - f);
         }
     }
 }
 
-static void swiglu_fwd(iso_exec *ex, void *h, const void *gu, const void *row_scale, int64_t rows,
-                       int64_t F) {
+static void swiglu_fwd_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const rows_job *job = ctx;
+    if (job->is_half)
+        swiglu_fwd_rows(job, true, i_piece);
+    else
+        swiglu_fwd_rows(job, false, i_piece);
+}
+
+static void swiglu_fwd(iso_exec *ex, iso_tensor h, iso_tensor gu, iso_tensor row_scale) {
     if (ex->measuring) return;
-    rows_job job = {.out = h, .a = gu, .b = row_scale, .n_rows = rows, .H = F};
-    job.block_rows = cpu_block_rows(F);
+    rows_job job = {.act_out = h.data, .act_a = gu.data, .b = row_scale.data};
+    job.n_rows = h.dims[0], job.H = h.dims[1], job.is_half = h.dtype == ISO_BF16;
+    job.block_rows = cpu_block_rows(job.H);
     run_rows(ex, &job, swiglu_fwd_piece);
 }
 
-static void swiglu_bwd_piece(void *ctx, int64_t i_piece, int i_thread) {
-    const rows_job *job = ctx;
+VEC_INLINE void swiglu_bwd_rows(const rows_job *job, bool is_half, int64_t i_piece) {
     int64_t F = job->H;
     for (int64_t r = first_row(job, i_piece); r < last_row(job, i_piece); r++) {
-        const float *gate = job->a + r * 2 * F, *up = gate + F, *dh = job->c + r * F;
-        float *dgate = job->out + r * 2 * F, *dup = dgate + F, scale = job->b ? job->b[r] : 1;
+        float scale = job->b ? job->b[r] : 1;
+        int64_t gate = r * 2 * F, up = gate + F;
         vec dot = {0};
         for (int64_t f = 0; f < F; f += VEC_LANES) {
             int64_t n = F - f;
-            vec g = vec_load_upto(gate + f, n), u = vec_load_upto(up + f, n);
-            vec s = sigmoid(g), d = vec_load_upto(dh + f, n), silu = g * s;
+            vec g = act_load(job->act_a, is_half, gate + f, n);
+            vec u = act_load(job->act_a, is_half, up + f, n);
+            vec d = act_load(job->act_b, is_half, r * F + f, n), s = sigmoid(g), silu = g * s;
             dot += d * silu * u;
             d *= scale;
-            vec_store_upto(dgate + f, d * u * s * (1.0f + g * (1.0f - s)), n);
-            vec_store_upto(dup + f, d * silu, n);
+            act_store(job->act_out, is_half, gate + f, d * u * s * (1.0f + g * (1.0f - s)), n);
+            act_store(job->act_out, is_half, up + f, d * silu, n);
         }
         if (job->out2) job->out2[r] = vec_sum(dot);
     }
 }
 
-static void swiglu_bwd(iso_exec *ex, void *dgu, void *drow_scale, const void *dh, const void *gu,
-                       const void *row_scale, int64_t rows, int64_t F) {
+static void swiglu_bwd_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const rows_job *job = ctx;
+    if (job->is_half)
+        swiglu_bwd_rows(job, true, i_piece);
+    else
+        swiglu_bwd_rows(job, false, i_piece);
+}
+
+static void swiglu_bwd(iso_exec *ex, iso_tensor dgu, iso_tensor drow_scale, iso_tensor dh,
+                       iso_tensor gu, iso_tensor row_scale) {
     if (ex->measuring) return;
-    rows_job job = {.out = dgu, .out2 = drow_scale, .a = gu, .b = row_scale, .c = dh};
-    job.n_rows = rows, job.H = F, job.block_rows = cpu_block_rows(2 * F);
+    rows_job job = {.act_out = dgu.data, .out2 = drow_scale.data, .act_a = gu.data};
+    job.act_b = dh.data, job.b = row_scale.data, job.is_half = dh.dtype == ISO_BF16;
+    job.n_rows = dh.dims[0], job.H = dh.dims[1], job.block_rows = cpu_block_rows(2 * job.H);
     run_rows(ex, &job, swiglu_bwd_piece);
 }
 
@@ -263,6 +293,5 @@ void ISO_ISA_NAME(iso_cpu_rows_init)(iso_kernels *kernels) {
     kernels->rope = rope;
     kernels->swiglu_fwd = swiglu_fwd;
     kernels->swiglu_bwd = swiglu_bwd;
-    kernels->gather = gather;
     kernels->combine = combine;
 }

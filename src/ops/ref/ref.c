@@ -41,11 +41,12 @@ static void embed_bwd(iso_exec *ex, void *dw_, const void *dy_, const int32_t *i
         for (int64_t h = 0; h < H; h++) dw[ids[t] * H + h] += dy[t * H + h];
 }
 
-static void norm_fwd(iso_exec *ex, void *y_, void *rstd_, const void *x_, const void *w_, int64_t T,
-                     int64_t H, double eps) {
+static void norm_fwd(iso_exec *ex, iso_tensor y_, iso_tensor rstd_, iso_tensor x_, iso_tensor w_,
+                     double eps) {
     if (ex->measuring) return;
-    real *y = y_, *rstd = rstd_;
-    const real *x = x_, *w = w_;
+    int64_t T = x_.dims[0], H = x_.dims[1];
+    real *y = y_.data, *rstd = rstd_.data;
+    const real *x = x_.data, *w = w_.data;
     for (int64_t t = 0; t < T; t++) {
         real sum = 0;
         for (int64_t h = 0; h < H; h++) sum += x[t * H + h] * x[t * H + h];
@@ -94,30 +95,33 @@ static void product_nn(real *dx, bool accumulate, const real *dy, const real *w,
         }
 }
 
-/* dw (out,in) += dy (T,out)^T x (T,in) */
-static void product_tn(real *dw, const real *dy, const real *x, int64_t T, int64_t out,
-                       int64_t in) {
+/* dw (out,in) = or += dy (T,out)^T x (T,in) */
+static void product_tn(real *dw, bool accumulate, const real *dy, const real *x, int64_t T,
+                       int64_t out, int64_t in) {
     for (int64_t o = 0; o < out; o++)
         for (int64_t i = 0; i < in; i++) {
             real sum = 0;
             for (int64_t t = 0; t < T; t++) sum += dy[t * out + o] * x[t * in + i];
-            dw[o * in + i] += sum;
+            dw[o * in + i] = (accumulate ? dw[o * in + i] : 0) + sum;
         }
 }
 
-static void linear_fwd(iso_exec *ex, void *y, const void *residual, const void *x, const void *w,
-                       int64_t T, int64_t out, int64_t in) {
-    if (!ex->measuring) product_nt(y, residual, x, w, T, out, in);
+static void linear_fwd(iso_exec *ex, iso_tensor y, iso_tensor residual, iso_tensor x, iso_tensor w,
+                       iso_dtype multiply_as) {
+    if (ex->measuring) return;
+    product_nt(y.data, residual.data, x.data, w.data, x.dims[0], w.dims[0], w.dims[1]);
 }
 
-static void linear_bwd_input(iso_exec *ex, void *dx, bool accumulate, const void *dy, const void *w,
-                             int64_t T, int64_t out, int64_t in) {
-    if (!ex->measuring) product_nn(dx, accumulate, dy, w, T, out, in);
+static void linear_bwd_input(iso_exec *ex, iso_tensor dx, bool accumulate, iso_tensor dy,
+                             iso_tensor w, iso_dtype multiply_as) {
+    if (ex->measuring) return;
+    product_nn(dx.data, accumulate, dy.data, w.data, dy.dims[0], w.dims[0], w.dims[1]);
 }
 
-static void linear_bwd_weight(iso_exec *ex, void *dw, const void *dy, const void *x, int64_t T,
-                              int64_t out, int64_t in) {
-    if (!ex->measuring) product_tn(dw, dy, x, T, out, in);
+static void linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_tensor dy,
+                              iso_tensor x, iso_dtype multiply_as) {
+    if (ex->measuring) return;
+    product_tn(dw.data, accumulate, dy.data, x.data, dy.dims[0], dw.dims[0], dw.dims[1]);
 }
 
 /* Rotate-half: for i < d/2, (a_i, a_{i+d/2}) turned by the angle s theta^(-2i/d). */
@@ -218,11 +222,11 @@ static int64_t attention_executed(const iso_attention *at, bool backward) {
     return pairs * 2 * at->d * (backward ? 5 : 3);
 }
 
-static void swiglu_fwd(iso_exec *ex, void *h_, const void *gu_, const void *row_scale_,
-                       int64_t rows, int64_t F) {
+static void swiglu_fwd(iso_exec *ex, iso_tensor h_, iso_tensor gu_, iso_tensor row_scale_) {
     if (ex->measuring) return;
-    real *h = h_;
-    const real *gu = gu_, *row_scale = row_scale_;
+    int64_t rows = h_.dims[0], F = h_.dims[1];
+    real *h = h_.data;
+    const real *gu = gu_.data, *row_scale = row_scale_.data;
     for (int64_t r = 0; r < rows; r++)
         for (int64_t f = 0; f < F; f++) {
             real g = gu[r * 2 * F + f], u = gu[r * 2 * F + F + f];
@@ -231,11 +235,12 @@ static void swiglu_fwd(iso_exec *ex, void *h_, const void *gu_, const void *row_
 }
 
 /* silu(g) = g s, s = sigmoid(g);  silu'(g) = s (1 + g (1 - s)) */
-static void swiglu_bwd(iso_exec *ex, void *dgu_, void *drow_scale_, const void *dh_,
-                       const void *gu_, const void *row_scale_, int64_t rows, int64_t F) {
+static void swiglu_bwd(iso_exec *ex, iso_tensor dgu_, iso_tensor drow_scale_, iso_tensor dh_,
+                       iso_tensor gu_, iso_tensor row_scale_) {
     if (ex->measuring) return;
-    real *dgu = dgu_, *drow_scale = drow_scale_;
-    const real *dh = dh_, *gu = gu_, *row_scale = row_scale_;
+    int64_t rows = dh_.dims[0], F = dh_.dims[1];
+    real *dgu = dgu_.data, *drow_scale = drow_scale_.data;
+    const real *dh = dh_.data, *gu = gu_.data, *row_scale = row_scale_.data;
     for (int64_t r = 0; r < rows; r++) {
         real dot = 0, scale = row_scale ? row_scale[r] : 1;
         for (int64_t f = 0; f < F; f++) {
@@ -344,61 +349,59 @@ static void route_sort(iso_exec *ex, iso_routing *rt, void *row_gate_, const voi
     offsets[0] = 0;
 }
 
-static void gather(iso_exec *ex, void *y_, const void *x_, const int32_t *row_token, int64_t R,
-                   int64_t H) {
+static void combine(iso_exec *ex, iso_tensor y_, iso_tensor base_, iso_tensor x_,
+                    const iso_routing *rt) {
     if (ex->measuring) return;
-    real *y = y_;
-    const real *x = x_;
-    for (int64_t r = 0; r < R; r++)
-        for (int64_t h = 0; h < H; h++) y[r * H + h] = x[row_token[r] * H + h];
-}
-
-static void combine(iso_exec *ex, void *y_, const void *base_, const void *x_,
-                    const int32_t *token_row, int64_t T, int64_t K, int64_t H) {
-    if (ex->measuring) return;
-    real *y = y_;
-    const real *base = base_, *x = x_;
-    for (int64_t t = 0; t < T; t++)
+    int64_t K = rt->K, H = y_.dims[1];
+    real *y = y_.data;
+    const real *base = base_.data, *x = x_.data;
+    for (int64_t t = 0; t < rt->T; t++)
         for (int64_t h = 0; h < H; h++) {
             real sum = base ? base[t * H + h] : 0;
-            for (int64_t k = 0; k < K; k++) sum += x[token_row[t * K + k] * H + h];
+            for (int64_t k = 0; k < K; k++) sum += x[rt->token_row[t * K + k] * H + h];
             y[t * H + h] = sum;
         }
 }
 
-static void grouped_fwd(iso_exec *ex, void *y_, const void *x_, const void *w_,
-                        const int32_t *offsets, int64_t E, int64_t out, int64_t in, int64_t R) {
-    if (ex->measuring) return;
-    real *y = y_;
-    const real *x = x_, *w = w_;
-    for (int64_t e = 0; e < E; e++) {
-        int64_t first = offsets[e], n = offsets[e + 1] - first;
-        product_nt(y + first * out, NULL, x + first * in, w + e * out * in, n, out, in);
-    }
+/* Row r of an operand of experts. */
+static const real *expert_row(iso_tensor t, bool by_token, const iso_routing *rt, int64_t r) {
+    return (const real *)t.data + (by_token ? rt->row_token[r] : r) * t.dims[1];
 }
 
-static void grouped_bwd_input(iso_exec *ex, void *dx_, const void *dy_, const void *w_,
-                              const int32_t *offsets, int64_t E, int64_t out, int64_t in,
-                              int64_t R) {
+static void grouped_fwd(iso_exec *ex, iso_tensor y, iso_tensor x, bool x_by_token, iso_tensor w,
+                        const iso_routing *rt) {
     if (ex->measuring) return;
-    real *dx = dx_;
-    const real *dy = dy_, *w = w_;
-    for (int64_t e = 0; e < E; e++) {
-        int64_t first = offsets[e], n = offsets[e + 1] - first;
-        product_nn(dx + first * in, false, dy + first * out, w + e * out * in, n, out, in);
-    }
+    int64_t out = w.dims[1], in = w.dims[2];
+    for (int64_t e = 0; e < rt->E; e++)
+        for (int64_t r = rt->offsets[e]; r < rt->offsets[e + 1]; r++)
+            product_nt((real *)y.data + r * out, NULL, expert_row(x, x_by_token, rt, r),
+                       (const real *)w.data + e * out * in, 1, out, in);
 }
 
-static void grouped_bwd_weight(iso_exec *ex, void *dw_, const void *dy_, const void *x_,
-                               const int32_t *offsets, int64_t E, int64_t out, int64_t in,
-                               int64_t R) {
+static void grouped_bwd_input(iso_exec *ex, iso_tensor dx, iso_tensor dy, bool dy_by_token,
+                              iso_tensor w, const iso_routing *rt) {
     if (ex->measuring) return;
-    real *dw = dw_;
-    const real *dy = dy_, *x = x_;
-    for (int64_t e = 0; e < E; e++) {
-        int64_t first = offsets[e], n = offsets[e + 1] - first;
-        product_tn(dw + e * out * in, dy + first * out, x + first * in, n, out, in);
-    }
+    int64_t out = w.dims[1], in = w.dims[2];
+    for (int64_t e = 0; e < rt->E; e++)
+        for (int64_t r = rt->offsets[e]; r < rt->offsets[e + 1]; r++)
+            product_nn((real *)dx.data + r * in, false, expert_row(dy, dy_by_token, rt, r),
+                       (const real *)w.data + e * out * in, 1, out, in);
+}
+
+static void grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_tensor dy,
+                               bool dy_by_token, iso_tensor x, bool x_by_token,
+                               const iso_routing *rt) {
+    if (ex->measuring) return;
+    int64_t out = dw.dims[1], in = dw.dims[2];
+    for (int64_t e = 0; e < rt->E; e++)
+        for (int64_t o = 0; o < out; o++)
+            for (int64_t i = 0; i < in; i++) {
+                real *sum = (real *)dw.data + (e * out + o) * in + i;
+                if (!accumulate) *sum = 0;
+                for (int64_t r = rt->offsets[e]; r < rt->offsets[e + 1]; r++)
+                    *sum +=
+                        expert_row(dy, dy_by_token, rt, r)[o] * expert_row(x, x_by_token, rt, r)[i];
+            }
 }
 
 static void head_loss(iso_exec *ex, double *nats, void *dx_, void *dw_, const void *x_,
@@ -475,7 +478,6 @@ void REF_INIT(iso_kernels *kernels) {
         .router_bwd = router_bwd,
         .balance = balance,
         .route_sort = route_sort,
-        .gather = gather,
         .combine = combine,
         .grouped_fwd = grouped_fwd,
         .grouped_bwd_input = grouped_bwd_input,

@@ -1,0 +1,73 @@
+/* half.h - bf16 numbers in memory, floats in registers.
+ *
+ * An act is a pointer to activations of either type; `is_half` says which, as a constant where
+ * these functions are inlined. Rounding is to the nearest, ties to even, in every instruction set;
+ * with AVX512-BF16 subnormal numbers become 0, as in that extension's products.
+ */
+#ifndef ISO_OPS_CPU_HALF_H
+#define ISO_OPS_CPU_HALF_H
+
+#include "ops/cpu/vec.h"
+
+typedef uint16_t half_lanes __attribute__((vector_size(2 * VEC_LANES)));
+typedef uint32_t word_lanes __attribute__((vector_size(VEC_BYTES)));
+
+VEC_INLINE vec half_widen(half_lanes h) {
+    return (vec)(__builtin_convertvector(h, word_lanes) << 16);
+}
+
+VEC_INLINE half_lanes half_round(vec v) {
+#if defined(__AVX512BF16__)
+    return (half_lanes)_mm512_cvtneps_pbh((__m512)v);
+#else
+    word_lanes w = (word_lanes)v, rounded = w + 0x7fff + (w >> 16 & 1);
+    word_lanes is_nan = (word_lanes)(v != v); /* rounding may carry a NaN into infinity */
+    rounded = (is_nan & (w | 0x400000)) | (~is_nan & rounded);
+    return __builtin_convertvector(rounded >> 16, half_lanes);
+#endif
+}
+
+/* min(n, VEC_LANES) numbers, the others 0. */
+VEC_INLINE half_lanes half_load(const uint16_t *p, int64_t n) {
+    half_lanes h = {0};
+    if (n >= VEC_LANES)
+        memcpy(&h, p, sizeof h);
+    else
+#ifdef __AVX512BW__
+        h = (half_lanes)_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p);
+#else
+        for (int64_t j = 0; j < n; j++) h[j] = p[j];
+#endif
+    return h;
+}
+
+/* The same from element i of an act. */
+VEC_INLINE vec act_load(const void *act, bool is_half, int64_t i, int64_t n) {
+    return is_half ? half_widen(half_load((const uint16_t *)act + i, n))
+                   : vec_load_upto((const float *)act + i, n);
+}
+
+/* The same as bf16. */
+VEC_INLINE half_lanes act_load_half(const void *act, bool is_half, int64_t i, int64_t n) {
+    return is_half ? half_load((const uint16_t *)act + i, n)
+                   : half_round(vec_load_upto((const float *)act + i, n));
+}
+
+VEC_INLINE void act_store(void *act, bool is_half, int64_t i, vec v, int64_t n) {
+    if (!is_half) {
+        vec_store_upto((float *)act + i, v, n);
+        return;
+    }
+    half_lanes h = half_round(v);
+    uint16_t *p = (uint16_t *)act + i;
+    if (n >= VEC_LANES)
+        memcpy(p, &h, sizeof h);
+    else
+#ifdef __AVX512BW__
+        _mm256_mask_storeu_epi16(p, (__mmask16)((1u << n) - 1), (__m256i)h);
+#else
+        for (int64_t j = 0; j < n; j++) p[j] = h[j];
+#endif
+}
+
+#endif

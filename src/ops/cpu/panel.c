@@ -1,0 +1,294 @@
+/* panel.c - the product of packed operands, and packing (panel.h).
+ *
+ * A tile of C stays in registers while all of k runs: what is left to load is one strip of B, read
+ * front to back from the second-level cache for each tile of rows, and the tile's own rows of A.
+ * With C written once, at the end, it may be rounded to bf16 or added to a residual there.
+ */
+#include "ops/cpu/panel.h"
+#include "ops/cpu/half.h"
+
+/* Unrolled 24-fold; with UBSan's checks in it a compiler needs minutes. */
+#define UNCHECKED __attribute__((no_sanitize("undefined")))
+/* Steps of k between a load of B and its prefetch. */
+#define AHEAD 8
+/* Rows between a load and its prefetch, where rows are packed. */
+#define FAR_AHEAD 16
+/* Words of k that pack_columns converts at a time. */
+#define CONVERT_WORDS 64
+
+_Static_assert(PANEL_LANES == VEC_LANES && PANEL_ROWS <= VEC_LANES, "a register of C is a vec");
+
+typedef struct tile {
+    const char *rows[PANEL_ROWS]; /* of A, at k = 0 */
+    int64_t step_bytes;           /* of A, from word to word */
+    const float *b;
+    int64_t n_words;
+    bool has_tail; /* half of the last word is beyond K */
+    char *c;
+    const float *base;
+    int64_t c_ld, n_rows, n_last; /* n_last: columns in the last register */
+} tile;
+
+/* acc + a b: a a word of A for all lanes */
+VEC_INLINE vec multiply_add(vec acc, int32_t a, vec b, bool is_half) {
+#ifdef __AVX512BF16__
+    if (is_half)
+        return (vec)_mm512_dpbf16_ps((__m512)acc, (__m512bh)_mm512_set1_epi32(a), (__m512bh)b);
+#endif
+    float x;
+    memcpy(&x, &a, sizeof x);
+    return acc + x * b;
+}
+
+VEC_INLINE int32_t load_word(const char *p) {
+    int32_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+/* One number of bf16 and a zero. */
+VEC_INLINE int32_t load_half_word(const char *p) {
+    uint16_t number;
+    memcpy(&number, p, sizeof number);
+    return number;
+}
+
+VEC_INLINE void store_tile(const tile *t, vec acc[PANEL_ROWS][PANEL_REGS], int n_regs,
+                           bool c_is_half) {
+#pragma GCC unroll 8
+    for (int r = 0; r < PANEL_ROWS; r++) {
+        if (r >= t->n_rows) break;
+#pragma GCC unroll 3
+        for (int v = 0; v < n_regs; v++) {
+            int64_t n = v == n_regs - 1 ? t->n_last : VEC_LANES, at = r * t->c_ld + v * VEC_LANES;
+            vec sum = acc[r][v];
+            if (!c_is_half && t->base) sum += vec_load_upto(t->base + at, n);
+            act_store(t->c, c_is_half, at, sum, n);
+        }
+    }
+}
+
+/* Constant arguments but for the tile: inlined once for each choice. */
+UNCHECKED VEC_INLINE void run_tile(const tile *t, int n_regs, bool is_half, bool c_is_half) {
+    vec acc[PANEL_ROWS][PANEL_REGS], col[PANEL_REGS];
+    const char *rows[PANEL_ROWS];
+    const float *b = t->b;
+    int64_t n_words = t->n_words - t->has_tail, at = 0, step = t->step_bytes;
+    const int b_step = n_regs * VEC_LANES;
+#pragma GCC unroll 8
+    for (int r = 0; r < PANEL_ROWS; r++) {
+        rows[r] = t->rows[r];
+        if (!c_is_half && t->base && r < t->n_rows)
+#pragma GCC unroll 3
+            for (int v = 0; v < n_regs; v++)
+                __builtin_prefetch(t->base + r * t->c_ld + v * VEC_LANES);
+#pragma GCC unroll 3
+        for (int v = 0; v < n_regs; v++) acc[r][v] = (vec){0};
+    }
+    for (int64_t k = 0; k < n_words; k++, at += step, b += b_step) {
+#pragma GCC unroll 3
+        for (int v = 0; v < n_regs; v++) {
+            __builtin_prefetch(b + AHEAD * b_step + v * VEC_LANES);
+            col[v] = vec_load(b + v * VEC_LANES);
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < PANEL_ROWS; r++)
+#pragma GCC unroll 3
+            for (int v = 0; v < n_regs; v++)
+                acc[r][v] = multiply_add(acc[r][v], load_word(rows[r] + at), col[v], is_half);
+    }
+    if (t->has_tail)
+#pragma GCC unroll 8
+        for (int r = 0; r < PANEL_ROWS; r++)
+#pragma GCC unroll 3
+            for (int v = 0; v < n_regs; v++)
+                acc[r][v] = multiply_add(acc[r][v], load_half_word(rows[r] + at),
+                                         vec_load(b + v * VEC_LANES), is_half);
+    store_tile(t, acc, n_regs, c_is_half);
+}
+
+UNCHECKED static void run_float(const tile *t, int64_t n_regs) {
+    if (n_regs == 1) run_tile(t, 1, false, false);
+    if (n_regs == 2) run_tile(t, 2, false, false);
+#if PANEL_REGS > 2
+    if (n_regs == 3) run_tile(t, 3, false, false);
+#endif
+}
+
+#ifdef __AVX512BF16__
+UNCHECKED static void run_half(const tile *t, int64_t n_regs) {
+    if (n_regs == 1) run_tile(t, 1, true, false);
+    if (n_regs == 2) run_tile(t, 2, true, false);
+    if (n_regs == 3) run_tile(t, 3, true, false);
+}
+
+UNCHECKED static void run_half_to_half(const tile *t, int64_t n_regs) {
+    if (n_regs == 1) run_tile(t, 1, true, true);
+    if (n_regs == 2) run_tile(t, 2, true, true);
+    if (n_regs == 3) run_tile(t, 3, true, true);
+}
+#endif
+
+/* Rows beyond M repeat the last one and are not stored. */
+static void find_rows(tile *t, const cpu_product *p, int64_t i) {
+    int64_t item = p->is_half ? 2 : 4;
+    t->n_rows = cpu_min(PANEL_ROWS, p->M - i);
+    t->step_bytes = p->a_in_panels ? PANEL_ROWS * 4 : 4;
+    t->has_tail = p->is_half && !p->a_in_panels && p->K % 2 != 0;
+    for (int64_t r = 0; r < PANEL_ROWS; r++) {
+        int64_t row = i + cpu_min(r, t->n_rows - 1);
+        int64_t at = p->a_in_panels ? (i / PANEL_ROWS * cpu_panel_words(t->n_words) + r) * 4
+                                    : (p->a_index ? p->a_index[row] : row) * p->a_ld * item;
+        t->rows[r] = (const char *)p->a + at;
+    }
+}
+
+void cpu_multiply(const cpu_product *p) {
+    void (*run)(const tile *, int64_t) = run_float;
+#ifdef __AVX512BF16__
+    if (p->is_half) run = p->c_is_half ? run_half_to_half : run_half;
+#endif
+    ISO_ASSERT(run != run_float || (!p->is_half && !p->c_is_half));
+    tile t = {.n_words = cpu_words(p->K, p->is_half), .c_ld = p->c_ld};
+    for (int64_t i_strip = 0; i_strip < cpu_n_strips(p->N); i_strip++) {
+        int64_t col = cpu_strip_start(p->N, i_strip), end = cpu_strip_start(p->N, i_strip + 1);
+        t.b = (const float *)p->b + col * t.n_words;
+        t.n_last = cpu_min(VEC_LANES, p->N - (end - VEC_LANES));
+        for (int64_t i = 0; i < p->M; i += PANEL_ROWS) {
+            int64_t at = i * p->c_ld + col;
+            find_rows(&t, p, i);
+            t.c = (char *)p->c + at * (p->c_is_half ? 2 : 4);
+            t.base = p->base ? p->base + at : NULL;
+            run(&t, (end - col) / VEC_LANES);
+        }
+    }
+}
+
+static int64_t memory_row(const cpu_matrix *in, int64_t row) {
+    return (in->index ? in->index[row] : row) * in->ld;
+}
+
+/* One word for each of n numbers at columns col..: of row `a`, or, if is_half, of rows `a` and `b`
+ * (b < 0: of a and zeros). Lanes from n on are 0. */
+VEC_INLINE vec load_words(const cpu_matrix *in, bool in_is_half, bool is_half, int64_t a, int64_t b,
+                          int64_t col, int64_t n) {
+    if (!is_half) return act_load(in->data, in_is_half, a + col, n);
+    half_lanes low = act_load_half(in->data, in_is_half, a + col, n), high = {0};
+    if (b >= 0) high = act_load_half(in->data, in_is_half, b + col, n);
+    return (vec)(__builtin_convertvector(low, word_lanes) |
+                 __builtin_convertvector(high, word_lanes) << 16);
+}
+
+/* Columns [col, col + n) of a row that will be packed soon, if there is one. */
+VEC_INLINE void prefetch_row(const cpu_matrix *in, bool in_is_half, int64_t row, int64_t end,
+                             int64_t col, int64_t n) {
+    if (row >= end) return;
+    int64_t item = in_is_half ? 2 : 4;
+    const char *p = (const char *)in->data + (memory_row(in, row) + col) * item;
+    for (int64_t i = 0; i < n * item; i += 64) __builtin_prefetch(p + i);
+}
+
+VEC_INLINE void pack_rows(float *strips, bool is_half, const cpu_matrix *in, bool in_is_half,
+                          int64_t row, int64_t K, int64_t N, int64_t first, int64_t end) {
+    int64_t n_words = cpu_words(K, is_half), n_strips = cpu_n_strips(N);
+    for (int64_t k = cpu_words(first, is_half); k < cpu_words(end, is_half); k++) {
+        int64_t a = memory_row(in, row + (is_half ? 2 * k : k)), b = -1;
+        if (is_half && 2 * k + 1 < K) b = memory_row(in, row + 2 * k + 1);
+        for (int64_t i = 0, col = 0; i < n_strips; i++) {
+            int64_t next = cpu_strip_start(N, i + 1), width = next - col;
+            float *out = strips + col * n_words + k * width;
+            for (; col < next; col += VEC_LANES, out += VEC_LANES)
+                vec_store(out, load_words(in, in_is_half, is_half, a, b, col, N - col));
+        }
+    }
+}
+
+void cpu_pack_rows(void *strips, bool is_half, const cpu_matrix *in, int64_t row, int64_t K,
+                   int64_t N, int64_t first, int64_t end) {
+    if (is_half && in->is_half)
+        pack_rows(strips, true, in, true, row, K, N, first, end);
+    else if (is_half)
+        pack_rows(strips, true, in, false, row, K, N, first, end);
+    else if (in->is_half)
+        pack_rows(strips, false, in, true, row, K, N, first, end);
+    else
+        pack_rows(strips, false, in, false, row, K, N, first, end);
+}
+
+/* Columns [col, end) of a strip of bf16: rows of `in` are rounded, which puts two k in a word, and
+ * the words are transposed. */
+static void pack_half_columns(float *out, int64_t width, const float *in, int64_t K, int64_t n) {
+    enum { MAX_COLUMNS = PANEL_REGS * PANEL_LANES };
+    float words[MAX_COLUMNS * CONVERT_WORDS];
+    for (int64_t k = 0; k < K; k += 2 * CONVERT_WORDS) {
+        int64_t n_numbers = cpu_min(2 * CONVERT_WORDS, K - k), n_words = cpu_words(n_numbers, true);
+        for (int64_t i = 0; i < n; i++) {
+            float *row = words + i * CONVERT_WORDS;
+            row[n_words - 1] = 0; /* its upper half may be beyond K */
+            for (int64_t j = 0; j < n_numbers; j += VEC_LANES)
+                act_store(row, true, j, vec_load_upto(in + i * K + k + j, n_numbers - j),
+                          n_numbers - j);
+        }
+        ISO_ISA_NAME(iso_cpu_transpose)
+        (out + k / 2 * width, width, words, CONVERT_WORDS, n, n_words);
+    }
+}
+
+void cpu_pack_columns(void *strips, bool is_half, const float *in, int64_t K, int64_t N,
+                      int64_t first, int64_t end) {
+    int64_t n_words = cpu_words(K, is_half);
+    for (int64_t i = first; i < end; i++) {
+        int64_t col = cpu_strip_start(N, i), width = cpu_strip_start(N, i + 1) - col;
+        int64_t n = cpu_min(width, N - col);
+        float *out = (float *)strips + col * n_words;
+        if (is_half)
+            pack_half_columns(out, width, in + col * K, K, n);
+        else
+            ISO_ISA_NAME(iso_cpu_transpose)(out, width, in + col * K, K, n, K);
+        for (int64_t k = 0; n < width && k < n_words; k++)
+            memset(out + k * width + n, 0, (size_t)(width - n) * sizeof *out);
+    }
+}
+
+/* Row by row: `in` has rows far apart, which no processor fetches by itself. Rows of A beyond M are
+ * whatever follows in memory, or 0. */
+VEC_INLINE void pack_panels(float *panels, bool is_half, const cpu_matrix *in, bool in_is_half,
+                            int64_t row, int64_t col, int64_t M, int64_t K) {
+    int64_t n_words = cpu_words(K, is_half), panel = cpu_panel_words(n_words), end = row + K;
+    for (int64_t k = 0; k < n_words; k++) {
+        int64_t first = row + (is_half ? 2 * k : k), a = memory_row(in, first), b = -1;
+        if (is_half && first + 1 < end) b = memory_row(in, first + 1);
+        prefetch_row(in, in_is_half, first + FAR_AHEAD, end, col, M);
+        if (is_half) prefetch_row(in, in_is_half, first + 1 + FAR_AHEAD, end, col, M);
+        float *out = panels + k * PANEL_ROWS;
+        for (int64_t i = 0; i < M; i += PANEL_ROWS, out += panel) {
+            vec words = load_words(in, in_is_half, is_half, a, b, col + i, in->ld - (col + i));
+            memcpy(out, &words, PANEL_ROWS * sizeof *out);
+        }
+    }
+}
+
+void cpu_pack_panels(void *panels, bool is_half, const cpu_matrix *in, int64_t row, int64_t col,
+                     int64_t M, int64_t K) {
+    if (is_half && in->is_half)
+        pack_panels(panels, true, in, true, row, col, M, K);
+    else if (is_half)
+        pack_panels(panels, true, in, false, row, col, M, K);
+    else if (in->is_half)
+        pack_panels(panels, false, in, true, row, col, M, K);
+    else
+        pack_panels(panels, false, in, false, row, col, M, K);
+}
+
+void cpu_convert_rows(void *out, bool is_half, const cpu_matrix *in, int64_t row, int64_t n,
+                      int64_t K) {
+    ISO_ASSERT(is_half != in->is_half);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t from = memory_row(in, row + i), to = i * K;
+        for (int64_t k = 0; k < K; k += VEC_LANES)
+            if (is_half)
+                act_store(out, true, to + k, act_load(in->data, false, from + k, K - k), K - k);
+            else
+                act_store(out, false, to + k, act_load(in->data, true, from + k, K - k), K - k);
+    }
+}
