@@ -59,26 +59,42 @@ static void print_quantities(const iso_audit *audit) {
     cli_table table;
     cli_table_init(&table, headers, 4);
     for (int q = 0; q < ISO_N_QUANTITIES; q++) {
-        int64_t n_met = 0;
-        for (int64_t i = 0; i < audit->n_sides; i++) n_met += audit->sides[i].checks[q].is_met;
+        int64_t n_met = 0, n_shown = 0;
+        for (int64_t i = 0; i < audit->n_sides; i++) {
+            n_met += audit->sides[i].checks[q].is_met;
+            n_shown += audit->sides[i].checks[q].is_shown;
+        }
         cli_table_add(&table, iso_quantity_name((iso_quantity)q));
         cli_table_add(&table, needed_for((iso_quantity)q));
-        if (q == ISO_QUANTITY_COMPUTE)
+        if (q == ISO_QUANTITY_COMPUTE && audit->step_frac > 0)
             cli_table_addf(&table, "max(%g %%, one step = %.2g %%)",
                            100 * audit->options.compute_tolerance_frac, 100 * audit->step_frac);
+        else if (q == ISO_QUANTITY_COMPUTE)
+            cli_table_addf(&table, "%g %%; one step not shown",
+                           100 * audit->options.compute_tolerance_frac);
         else
             cli_table_add(&table, audit->sides[0].checks[q].tolerance);
-        cli_table_addf(&table, "%" PRId64 " of %" PRId64, n_met, audit->n_sides);
+        if (n_shown == 0)
+            cli_table_add(&table, "not shown");
+        else if (n_shown < audit->n_sides)
+            cli_table_addf(&table, "%" PRId64 " of %" PRId64 ", %" PRId64 " not shown", n_met,
+                           audit->n_sides, audit->n_sides - n_shown);
+        else
+            cli_table_addf(&table, "%" PRId64 " of %" PRId64, n_met, audit->n_sides);
     }
     cli_table_print(&table, stdout);
     cli_table_release(&table);
 }
 
+static bool is_contradicted(const iso_audit_check *check) {
+    return check->is_shown && !check->is_met;
+}
+
 /* Whether an unmet check says something: how data is reused matters only where the subset differs.
  */
 static bool is_telling(const iso_audit_side *side, iso_quantity quantity) {
-    if (side->checks[quantity].is_met) return false;
-    return quantity <= ISO_QUANTITY_SUBSET || !side->checks[ISO_QUANTITY_SUBSET].is_met;
+    if (!is_contradicted(&side->checks[quantity])) return false;
+    return quantity <= ISO_QUANTITY_SUBSET || is_contradicted(&side->checks[ISO_QUANTITY_SUBSET]);
 }
 
 static void print_differences(const iso_audit *audit) {
@@ -136,6 +152,14 @@ static void print_conventions(const iso_audit *audit) {
     cli_table_release(&table);
 }
 
+/* "-" for NaN: not said, or not known yet. */
+static void add_decimals(cli_table *table, double value, int n_decimals) {
+    if (isnan(value))
+        cli_table_add(table, "-");
+    else
+        cli_table_addf(table, "%.*f", n_decimals, value);
+}
+
 static void print_steplaw(const iso_audit *audit) {
     static const char *const headers[] = {"run",           "lr", "over Step Law", "batch tokens",
                                           "over Step Law", "BPC"};
@@ -144,14 +168,24 @@ static void print_steplaw(const iso_audit *audit) {
     for (int64_t i = 0; i < audit->n_sides; i++) {
         const iso_record *record = &audit->sides[i].record;
         cli_table_addf(&table, "%.24s", audit->sides[i].run->name);
-        cli_table_addf(&table, "%.4g", record->peak_lr);
-        cli_table_addf(&table, "%.3f", record->lr_over_steplaw);
-        cli_table_addf(&table, "%" PRId64, record->batch_tokens);
-        cli_table_addf(&table, "%.3f", record->batch_over_steplaw);
-        cli_table_addf(&table, isnan(record->bpc) ? "-" : "%.4f", record->bpc);
+        cli_table_addf(&table, isnan(record->peak_lr) ? "-" : "%.4g", record->peak_lr);
+        add_decimals(&table, record->lr_over_steplaw, 3);
+        add_decimals(&table, record->batch_tokens > 0 ? (double)record->batch_tokens : NAN, 0);
+        add_decimals(&table, record->batch_over_steplaw, 3);
+        add_decimals(&table, record->bpc, 4);
     }
     cli_table_print(&table, stdout);
     cli_table_release(&table);
+}
+
+/* "tokenizer, validation sample": what the verdict asks for and a table leaves open. */
+static char *unshown_names(const iso_audit *audit) {
+    iso_str names = {0};
+    for (int q = 0; q < ISO_N_QUANTITIES; q++)
+        if (audit->unshown & 1u << q)
+            iso_str_appendf(&names, "%s%s", names.len > 0 ? ", " : "",
+                            iso_quantity_name((iso_quantity)q));
+    return names.data;
 }
 
 static void print_text(const iso_audit *audit) {
@@ -159,14 +193,21 @@ static void print_text(const iso_audit *audit) {
     printf("\n");
     print_quantities(audit);
     print_differences(audit);
-    printf("\nLargest difference from the reference, by convention:\n");
-    print_conventions(audit);
+    if (audit->is_counted) {
+        printf("\nLargest difference from the reference, by convention:\n");
+        print_conventions(audit);
+    }
     printf("\n");
     print_steplaw(audit);
     if (audit->notes.len > 0) printf("\n%s", audit->notes.data);
     bool is_equal = audit->verdict != ISO_VERDICT_NOT_EQUAL;
-    printf("\nverdict: %s%s%s\n", cli_styled(stdout, is_equal ? CLI_GREEN : CLI_RED),
-           iso_verdict_name(audit->verdict), cli_styled(stdout, CLI_PLAIN));
+    printf("\nverdict: %s%s%s%s\n", cli_styled(stdout, is_equal ? CLI_GREEN : CLI_RED),
+           iso_verdict_name(audit->verdict), cli_styled(stdout, CLI_PLAIN),
+           is_equal && audit->unshown ? ", as far as the table shows" : "");
+    if (audit->unshown == 0) return;
+    char *names = unshown_names(audit);
+    printf("not shown, and not assumed: %s\n", names);
+    free(names);
 }
 
 /* --- the answer as a status --- */
@@ -195,7 +236,12 @@ static iso_status answer(const iso_audit *audit, const char *required) {
                             "the runs are equal only in the sense of %s; %s was "
                             "required",
                             iso_verdict_name(audit->verdict), required);
-    return ISO_OK;
+    if (!required || audit->unshown == 0) return ISO_OK;
+    char *names = unshown_names(audit);
+    iso_status status = iso_fail(
+        ISO_ERR_NOT_EQUAL, "%s was required, and the table does not show: %s", required, names);
+    free(names);
+    return status;
 }
 
 static iso_status audit_folders(const cli_list *dirs, const iso_audit_options *options,
@@ -219,6 +265,80 @@ static iso_status audit_folders(const cli_list *dirs, const iso_audit_options *o
     return status;
 }
 
+/* --- a table of runs --- */
+
+/* Comparison by comparison, then all verdicts. The first that is not equal is the answer. */
+static iso_status audit_groups(const iso_run_table *table, const iso_audit_options *options,
+                               const char *required, json_t *objects) {
+    static const char *const headers[] = {"comparison", "runs", "verdict"};
+    iso_status answered = ISO_OK, status = ISO_OK;
+    char *message = NULL;
+    cli_table verdicts;
+    cli_table_init(&verdicts, headers, 3);
+    for (int64_t i = 0; i < table->n_groups && status == ISO_OK; i++) {
+        const iso_run_group *group = &table->groups[i];
+        iso_audit *audit;
+        status = iso_audit_create_table(&audit, table, i, options);
+        if (status != ISO_OK) break;
+        if (objects) {
+            json_t *object = iso_audit_to_json(audit);
+            json_object_set_new(object, "comparison", json_string(group->name));
+            json_array_append_new(objects, object);
+        } else {
+            if (*group->name)
+                printf("%scomparison %s%s%s\n\n", i > 0 ? "\n" : "", cli_styled(stdout, CLI_BOLD),
+                       group->name, cli_styled(stdout, CLI_PLAIN));
+            print_text(audit);
+        }
+        cli_table_add(&verdicts, group->name);
+        cli_table_addf(&verdicts, "%" PRId64, group->n);
+        cli_table_addf(
+            &verdicts, "%s%s", iso_verdict_name(audit->verdict),
+            audit->verdict < ISO_VERDICT_NOT_EQUAL && audit->unshown ? ", as far as shown" : "");
+        iso_status one = answer(audit, required);
+        if (answered == ISO_OK && one != ISO_OK) {
+            answered = one;
+            message =
+                iso_strf("%s%s%s", group->name, *group->name ? ": " : "", iso_error_message());
+        }
+        iso_audit_free(audit);
+    }
+    if (status == ISO_OK && !objects && table->n_groups > 1) {
+        printf("\n");
+        cli_table_print(&verdicts, stdout);
+    }
+    cli_table_release(&verdicts);
+    if (status == ISO_OK && answered != ISO_OK) status = iso_fail(answered, "%s", message);
+    free(message);
+    return status;
+}
+
+static iso_status audit_table(const char *path, const iso_audit_options *options,
+                              const char *required, bool json) {
+    iso_run_table *table;
+    ISO_TRY(iso_run_table_load(&table, path));
+    json_t *objects = json ? json_array() : NULL;
+    iso_status status = audit_groups(table, options, required, objects);
+    if (json && (status == ISO_OK || status == ISO_ERR_NOT_EQUAL)) {
+        json_t *object = json_pack("{s:o}", "comparisons", objects);
+        iso_status printed = cli_print_json(object, CLI_JSON_EXACT);
+        if (printed != ISO_OK) status = printed;
+    } else {
+        json_decref(objects);
+    }
+    iso_run_table_free(table);
+    return status;
+}
+
+static iso_status check_input(const char *table, const cli_list *dirs) {
+    if (table && dirs->n > 0)
+        return iso_fail(ISO_ERR_USAGE, "give run folders or --table, not both");
+    if (!table && dirs->n < 2)
+        return iso_fail(ISO_ERR_USAGE, "an audit compares runs: give at least two run folders, or "
+                                       "--table CSV with a table of runs");
+    return ISO_OK;
+}
+
 static iso_status check_tolerance(const char *name, double value) {
     if (value >= 0 && value < 1) return ISO_OK;
     return iso_fail(ISO_ERR_USAGE, "--%s: %g is no share; give 0.005 for half a per cent", name,
@@ -228,12 +348,15 @@ static iso_status check_tolerance(const char *name, double value) {
 iso_status cmd_audit(int argc, char **argv) {
     static const char *const verdicts[] = {"strict", "loose", "unique-data", NULL};
     iso_audit_options options = iso_audit_options_default();
-    const char *required = NULL;
+    const char *required = NULL, *table = NULL;
     bool json = false, done;
     cli_list dirs = {0};
     const cli_flag flags[] = {
+        {"table", CLI_STRING, &table, "CSV",
+         "audit a table of runs instead, whoever made them (columns: docs/formats.md)", NULL},
         {"require", CLI_CHOICE, &required, "VERDICT",
-         "strict, loose or unique-data: a weaker verdict is exit code 3, too", verdicts},
+         "strict, loose or unique-data: a weaker verdict, or one not shown, is exit code 3, too",
+         verdicts},
         {"tol-params", CLI_F64, &options.params_tolerance_frac, "SHARE",
          "how far N may be apart (default 0.005)", NULL},
         {"tol-compute", CLI_F64, &options.compute_tolerance_frac, "SHARE",
@@ -241,14 +364,15 @@ iso_status cmd_audit(int argc, char **argv) {
         {"json", CLI_BOOL, &json, NULL, "print JSON", NULL},
     };
     const cli_usage usage = {
-        .synopsis = "audit RUN RUN... [--require VERDICT] [--json]",
+        .synopsis = "audit RUN RUN... | --table CSV [--require VERDICT] [--json]",
         .summary = "Holds runs against the first dense one (or the first): were parameters N, "
                    "training compute C and\ndata D equal? Exit code 3 if not.",
-        .example = "isomoe audit runs/dense runs/moe-20 --require strict",
+        .example = "isomoe audit runs/dense runs/moe-20 --require strict\n"
+                   "isomoe audit --table configs/paper/runs.csv",
         .flags = flags,
         .n_flags = sizeof flags / sizeof *flags,
         .positionals = &dirs,
-        .min_positionals = 2,
+        .min_positionals = 0,
         .max_positionals = -1,
     };
     iso_status status = cli_parse(&usage, argc, argv, &done);
@@ -256,7 +380,10 @@ iso_status cmd_audit(int argc, char **argv) {
         status = check_tolerance("tol-params", options.params_tolerance_frac);
     if (status == ISO_OK && !done)
         status = check_tolerance("tol-compute", options.compute_tolerance_frac);
-    if (status == ISO_OK && !done) status = audit_folders(&dirs, &options, required, json);
+    if (status == ISO_OK && !done) status = check_input(table, &dirs);
+    if (status == ISO_OK && !done)
+        status = table ? audit_table(table, &options, required, json)
+                       : audit_folders(&dirs, &options, required, json);
     cli_list_release(&dirs);
     return status;
 }

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define ISO_CSV_MAX_BYTES (4 << 20)
-#define ISO_CSV_MAX_ROWS  100000
+#define ISO_CSV_MAX_ROWS  10000
 #define ISO_CSV_MAX_CELLS 256
 
 typedef struct iso_csv_row {

@@ -43,6 +43,7 @@ static void append_run(iso_str *out, const iso_paper_comparison *comparison,
     iso_str_appendf(out, "%s,table%d-row%d,%s", comparison->name, row->table, row->row,
                     iso_layout_name(shape->layer_layout));
     const int64_t figures[] = {
+        shape->vocab_size,
         shape->hidden_size,
         shape->num_hidden_layers,
         shape->num_attention_heads,
@@ -63,16 +64,17 @@ static void append_run(iso_str *out, const iso_paper_comparison *comparison,
 
 void iso_paper_comparisons_to_csv(iso_str *out, const iso_paper *paper) {
     iso_str_append(
-        out, "# The paper's comparisons at equal compute, a dense model and a scan of MoEs each:\n"
-             "#     isomoe audit --table configs/paper/runs.csv\n"
-             "# Written by `isomoe paper --configs`; hashes of data, tokenizer and validation "
-             "sample were "
-             "not published.\n"
-             "comparison,name,layer_layout,hidden_size,num_hidden_layers,num_attention_heads,"
-             "intermediate_size,max_position_embeddings,num_experts,num_experts_per_tok,"
-             "moe_intermediate_size,shared_expert_intermediate_size,tokens,unique_tokens,batch_"
-             "tokens,lr,"
-             "bpc\n");
+        out,
+        "# The paper's comparisons at equal compute, a dense model and a scan of MoEs each:\n"
+        "#     isomoe audit --table configs/paper/runs.csv\n"
+        "# Written by `isomoe paper --configs`; hashes of data, tokenizer and validation "
+        "sample were "
+        "not published.\n"
+        "comparison,name,layer_layout,vocab_size,hidden_size,num_hidden_layers,num_attention_heads,"
+        "intermediate_size,max_position_embeddings,num_experts,num_experts_per_tok,"
+        "moe_intermediate_size,shared_expert_intermediate_size,tokens,unique_tokens,batch_"
+        "tokens,lr,"
+        "bpc\n");
     for (int i = 0; i < ISO_PAPER_N_COMPARISONS; i++) {
         const iso_paper_comparison *comparison = &iso_paper_comparisons[i];
         int64_t n_rows;

@@ -97,7 +97,16 @@ static double ratio_minus_one(double value, double reference) {
 
 static void set_check(iso_audit_side *side, iso_quantity quantity, bool is_met, char *reference,
                       char *value, char *difference, char *tolerance) {
-    side->checks[quantity] = (iso_audit_check){is_met, reference, value, difference, tolerance};
+    side->checks[quantity] =
+        (iso_audit_check){is_met, true, reference, value, difference, tolerance};
+}
+
+/* What one side at least does not say. */
+static void set_unshown(iso_audit_side *side, iso_quantity quantity) {
+    iso_audit_check *check = &side->checks[quantity];
+    check->is_met = check->is_shown = false;
+    free(check->difference);
+    check->difference = iso_strf("not shown");
 }
 
 static char *percent(double frac) {
@@ -112,6 +121,8 @@ static void check_sound(iso_audit_side *side, const iso_audit_side *reference) {
     set_check(side, ISO_QUANTITY_SOUND, is_met,
               iso_strf("%s", reference->record.problems.len == 0 ? "yes" : "no"), first,
               iso_strf("%s", ""), iso_strf("none"));
+    /* A table tells of contradictions in itself, not that a run finished and skipped nothing. */
+    if (is_met && side->record.is_reported) set_unshown(side, ISO_QUANTITY_SOUND);
 }
 
 static void check_params(iso_audit_side *side, const iso_audit_side *reference,
@@ -138,12 +149,38 @@ static void check_compute(iso_audit_side *side, const iso_audit_side *reference,
                        100 * audit->options.compute_tolerance_frac, x > 0 ? 100 * step / x : 0));
 }
 
+static const char *or_dash(const char *text) {
+    return text ? text : "-";
+}
+
 static void check_hash(iso_audit_side *side, iso_quantity quantity, const char *reference,
                        const char *value) {
-    bool is_met = strcmp(reference, value) == 0;
-    set_check(side, quantity, is_met, iso_strf("%.*s", HASH_SHOWN_CHARS, reference),
-              iso_strf("%.*s", HASH_SHOWN_CHARS, value), iso_strf("%s", is_met ? "" : "differs"),
-              iso_strf("none"));
+    bool is_known = reference && value;
+    bool is_met = is_known && strcmp(reference, value) == 0;
+    set_check(side, quantity, is_met, iso_strf("%.*s", HASH_SHOWN_CHARS, or_dash(reference)),
+              iso_strf("%.*s", HASH_SHOWN_CHARS, or_dash(value)),
+              iso_strf("%s", is_met ? "" : "differs"), iso_strf("none"));
+    if (!is_known) set_unshown(side, quantity);
+}
+
+/* Where no hash names the subset, its size may still tell that it is another one. */
+static void check_subset(iso_audit_side *side, const iso_audit_side *reference,
+                         const iso_audit *audit) {
+    const iso_record *a = &reference->record, *b = &side->record;
+    check_hash(side, ISO_QUANTITY_SUBSET, a->subset_hash, b->subset_hash);
+    if (a->subset_hash && b->subset_hash) return;
+    u128 x = (u128)a->unique_tokens, y = (u128)b->unique_tokens;
+    u128 step = max_u128((u128)a->batch_tokens, (u128)b->batch_tokens);
+    iso_audit_check *check = &side->checks[ISO_QUANTITY_SUBSET];
+    free(check->reference);
+    free(check->value);
+    check->reference = iso_strf("%" PRId64 " tokens", a->unique_tokens);
+    check->value = iso_strf("%" PRId64 " tokens", b->unique_tokens);
+    if (distance(x, y) <= max_u128(share_of(audit->options.compute_tolerance_frac, x), step))
+        return;
+    free(check->difference);
+    check->difference = percent(ratio_minus_one((double)y, (double)x));
+    check->is_shown = true;
 }
 
 /* A numeric profile on one line: "cpu fp32 avx512 oneDNN 2.6.3". */
@@ -151,7 +188,7 @@ static char *profile_text(const json_t *profile) {
     iso_str text = {0};
     const char *key;
     json_t *value;
-    iso_str_append(&text, "");
+    iso_str_append(&text, profile ? "" : "-");
     json_object_foreach((json_t *)profile, key, value)
         iso_str_appendf(&text, "%s%s", text.len ? " " : "", json_string_value(value));
     return text.data;
@@ -162,12 +199,14 @@ static void check_profile(iso_audit_side *side, const iso_audit_side *reference)
     bool is_met = json_equal(a, b);
     set_check(side, ISO_QUANTITY_PROFILE, is_met, profile_text(a), profile_text(b),
               iso_strf("%s", is_met ? "" : "differs"), iso_strf("none"));
+    if (!a || !b) set_unshown(side, ISO_QUANTITY_PROFILE);
 }
 
 static void check_group(iso_audit_side *side, const iso_audit_side *reference) {
     int64_t a = reference->record.router_aux_group, b = side->record.router_aux_group;
     set_check(side, ISO_QUANTITY_GROUP, a == b, iso_strf("%" PRId64, a), iso_strf("%" PRId64, b),
               iso_strf("%s", a == b ? "" : "differs"), iso_strf("none"));
+    if (a == 0 || b == 0) set_unshown(side, ISO_QUANTITY_GROUP);
 }
 
 static char *epochs_text(const iso_record *record) {
@@ -198,7 +237,7 @@ static void check_side(iso_audit_side *side, const iso_audit_side *reference,
     check_hash(side, ISO_QUANTITY_VALIDATION, a->validation_hash, b->validation_hash);
     check_group(side, reference);
     check_profile(side, reference);
-    check_hash(side, ISO_QUANTITY_SUBSET, a->subset_hash, b->subset_hash);
+    check_subset(side, reference, audit);
     check_hash(side, ISO_QUANTITY_CORPUS, a->data_hash, b->data_hash);
     check_reuse(side, reference, audit);
     for (int i = 0; i < ISO_N_CONVENTIONS; i++) {
@@ -212,13 +251,14 @@ static void check_side(iso_audit_side *side, const iso_audit_side *reference,
 
 /* --- the verdict --- */
 
-/* The quantities that a side meets, had N and C been counted by that convention. */
+/* The quantities that a side meets, had N and C been counted by that convention, and those that
+ * nothing it shows contradicts. */
 static unsigned met_by(const iso_audit *audit, const iso_audit_side *side,
                        iso_convention convention) {
     const iso_record *reference = &audit->sides[audit->i_reference].record;
     unsigned met = 0;
     for (int i = 0; i < ISO_N_QUANTITIES; i++)
-        if (side->checks[i].is_met) met |= 1u << i;
+        if (side->checks[i].is_met || !side->checks[i].is_shown) met |= 1u << i;
     met &= ~(BIT(PARAMS) | BIT(COMPUTE));
     if (params_are_met(audit, reference, &side->record, convention)) met |= BIT(PARAMS);
     if (compute_is_met(audit, reference, &side->record, convention)) met |= BIT(COMPUTE);
@@ -243,12 +283,18 @@ static void judge(iso_audit *audit) {
     for (int64_t j = 0; j < audit->n_sides; j++) {
         iso_audit_side *side = &audit->sides[j];
         side->verdict = verdict_of(reference & met_by(audit, side, ISO_CONVENTION_PAPER));
+        for (int i = 0; i < ISO_N_QUANTITIES; i++)
+            if (!side->checks[i].is_shown) audit->unshown |= 1u << i;
     }
+    audit->unshown &= audit->verdict < ISO_VERDICT_NOT_EQUAL ? demands[audit->verdict] : COMMON;
 }
 
 /* --- notes --- */
 
 static void note_conventions(iso_audit *audit) {
+    if (!audit->is_counted)
+        iso_str_append(&audit->notes, "N and M of some runs are as reported, without a shape: by "
+                                      "which convention they were counted is not shown.\n");
     for (int i = 0; i < ISO_N_CONVENTIONS; i++)
         if (audit->by_convention[i] != audit->verdict)
             iso_str_appendf(&audit->notes,
@@ -286,22 +332,37 @@ static void note_differences(iso_audit *audit) {
 
 /* --- the whole --- */
 
-static iso_status read_sides(iso_audit *audit, const iso_run *runs, int64_t n_runs) {
-    audit->sides = calloc((size_t)n_runs, sizeof *audit->sides);
-    if (!audit->sides)
+static iso_status audit_alloc(iso_audit **out, int64_t n_runs, const iso_audit_options *options) {
+    *out = NULL;
+    if (n_runs < 2)
+        return iso_fail(ISO_ERR_USAGE, "an audit compares runs: give at least two run folders");
+    iso_audit *audit = calloc(1, sizeof *audit);
+    iso_audit_side *sides = calloc((size_t)n_runs, sizeof *sides);
+    if (!audit || !sides) {
+        free(sides);
+        free(audit);
         return iso_fail(ISO_ERR_MEMORY, "no memory to audit %" PRId64 " runs", n_runs);
-    bool has_reference = false;
+    }
+    audit->options = *options;
+    audit->sides = sides;
+    *out = audit;
+    return ISO_OK;
+}
+
+static iso_status read_sides(iso_audit *audit, const iso_run *runs, int64_t n_runs) {
     for (int64_t i = 0; i < n_runs; i++) {
-        iso_audit_side *side = &audit->sides[i];
-        side->run = &runs[i];
-        ISO_TRY(iso_record_read(&side->record, &runs[i]));
+        audit->sides[i].run = &runs[i];
+        ISO_TRY(iso_record_read(&audit->sides[i].record, &runs[i]));
         audit->n_sides++;
-        if (side->record.is_dense && !has_reference) {
-            audit->i_reference = i;
-            has_reference = true;
-        }
     }
     return ISO_OK;
+}
+
+static void choose_reference(iso_audit *audit) {
+    audit->i_reference = 0;
+    while (audit->i_reference < audit->n_sides && !audit->sides[audit->i_reference].record.is_dense)
+        audit->i_reference++;
+    if (audit->i_reference == audit->n_sides) audit->i_reference = 0;
 }
 
 static void measure_step(iso_audit *audit) {
@@ -313,26 +374,49 @@ static void measure_step(iso_audit *audit) {
     audit->step_frac = C > 0 ? (double)step / C : 0;
 }
 
+/* Everything that follows from the records. */
+static void audit_sides(iso_audit *audit) {
+    choose_reference(audit);
+    audit->is_counted = true;
+    for (int64_t i = 0; i < audit->n_sides; i++) {
+        audit->is_counted = audit->is_counted && audit->sides[i].record.is_counted;
+        check_side(&audit->sides[i], &audit->sides[audit->i_reference], audit);
+    }
+    measure_step(audit);
+    judge(audit);
+    note_conventions(audit);
+    note_differences(audit);
+}
+
 iso_status iso_audit_create(iso_audit **out, const iso_run *runs, int64_t n_runs,
                             const iso_audit_options *options) {
+    iso_audit *audit;
     *out = NULL;
-    if (n_runs < 2)
-        return iso_fail(ISO_ERR_USAGE, "an audit compares runs: give at least two run folders");
-    iso_audit *audit = calloc(1, sizeof *audit);
-    if (!audit) return iso_fail(ISO_ERR_MEMORY, "no memory to audit %" PRId64 " runs", n_runs);
-    audit->options = *options;
+    ISO_TRY(audit_alloc(&audit, n_runs, options));
     iso_status status = read_sides(audit, runs, n_runs);
     if (status != ISO_OK) {
         iso_audit_free(audit);
         return status;
     }
-    for (int64_t i = 0; i < n_runs; i++)
-        check_side(&audit->sides[i], &audit->sides[audit->i_reference], audit);
-    measure_step(audit);
-    judge(audit);
-    note_conventions(audit);
-    note_differences(audit);
+    audit_sides(audit);
     *out = audit;
+    return ISO_OK;
+}
+
+iso_status iso_audit_create_table(iso_audit **out, const iso_run_table *table, int64_t i_group,
+                                  const iso_audit_options *options) {
+    const iso_run_group *group = &table->groups[i_group];
+    ISO_TRY(audit_alloc(out, group->n, options));
+    iso_audit *audit = *out;
+    for (int64_t i = 0; i < group->n; i++) {
+        iso_audit_side *side = &audit->sides[audit->n_sides++];
+        const iso_record *record = &table->records[group->first + i];
+        side->run = &table->runs[group->first + i];
+        side->record = *record;
+        side->record.problems = (iso_str){0}; /* the one thing that a record owns */
+        if (record->problems.len > 0) iso_str_append(&side->record.problems, record->problems.data);
+    }
+    audit_sides(audit);
     return ISO_OK;
 }
 

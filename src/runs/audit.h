@@ -18,13 +18,20 @@
  * within the same max(0.5 %, one step), in tokens. Runs that differ in the seed alone are just more
  * sides.
  *
+ * Rows of a table (run_table.h) are held to the same rules, but a table cannot show everything:
+ * that a run finished, say, or on which bytes it was validated. Such a quantity is neither met nor
+ * unmet; the verdict is then the strictest that nothing in the table contradicts, and `unshown` is
+ * what it leaves open. A unique subset without a hash is contradicted by another size.
+ *
  * (I1) C is compared as exact products of (train_flops_per_token, tokens) in 128 bits;
- * (I2) the verdict is the strictest that every side meets; a single unsound run makes it not equal.
+ * (I2) the verdict is the strictest that every side meets; a single unsound run makes it not equal;
+ * (I3) of run folders everything is shown.
  */
 #ifndef ISO_RUNS_AUDIT_H
 #define ISO_RUNS_AUDIT_H
 
 #include "runs/run_record.h"
+#include "runs/run_table.h"
 
 typedef enum iso_verdict {
     ISO_VERDICT_STRICT,
@@ -63,6 +70,7 @@ const char *iso_quantity_name(iso_quantity quantity);
 /* One quantity of one run against the reference; texts are for people. */
 typedef struct iso_audit_check {
     bool is_met;
+    bool is_shown; /* false: a table does not say enough to tell; never met then */
     char *reference, *value, *difference, *tolerance;
 } iso_audit_check;
 
@@ -80,6 +88,9 @@ typedef struct iso_audit {
     iso_audit_options options;
     iso_verdict verdict;                          /* convention `paper` */
     iso_verdict by_convention[ISO_N_CONVENTIONS]; /* had N and C been counted otherwise */
+    unsigned unshown; /* bits 1 << iso_quantity: asked for by the verdict, not shown by some side */
+    bool is_counted;  /* every side's N and M are counted from a shape; otherwise the conventions
+                         cannot be told apart and all carry what was reported */
     int64_t n_sides, i_reference;
     iso_audit_side *sides; /* in the order given */
     double step_frac;      /* one optimizer step of the costliest side, as a share of C */
@@ -90,6 +101,9 @@ typedef struct iso_audit {
  * the runs are not equal is no error here: see verdict. The runs must outlive the audit. */
 iso_status iso_audit_create(iso_audit **out, const iso_run *runs, int64_t n_runs,
                             const iso_audit_options *options);
+/* The rows of one comparison of a table, which must outlive the audit. */
+iso_status iso_audit_create_table(iso_audit **out, const iso_run_table *table, int64_t i_group,
+                                  const iso_audit_options *options);
 void iso_audit_free(iso_audit *audit);
 
 /* Everything, for programs. The caller owns it. */

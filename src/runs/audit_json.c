@@ -44,11 +44,11 @@ static json_t *checks_to_json(const iso_audit_side *side) {
     json_t *checks = json_array();
     for (int i = 0; i < ISO_N_QUANTITIES; i++) {
         const iso_audit_check *check = &side->checks[i];
-        json_array_append_new(checks, json_pack("{s:s, s:b, s:s, s:s, s:s, s:s}", "quantity",
-                                                iso_quantity_name((iso_quantity)i), "met",
-                                                check->is_met, "reference", check->reference,
-                                                "value", check->value, "difference",
-                                                check->difference, "tolerance", check->tolerance));
+        json_array_append_new(
+            checks, json_pack("{s:s, s:b, s:b, s:s, s:s, s:s, s:s}", "quantity",
+                              iso_quantity_name((iso_quantity)i), "met", check->is_met, "shown",
+                              check->is_shown, "reference", check->reference, "value", check->value,
+                              "difference", check->difference, "tolerance", check->tolerance));
     }
     return checks;
 }
@@ -56,8 +56,8 @@ static json_t *checks_to_json(const iso_audit_side *side) {
 static json_t *side_to_json(const iso_audit_side *side) {
     const iso_record *record = &side->record;
     json_t *object = json_pack(
-        "{s:s, s:s, s:s, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:O, s:I}", "name",
-        side->run->name, "dir", side->run->dir, "verdict", iso_verdict_name(side->verdict),
+        "{s:s, s:s, s:s, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:s?, s:s?, s:s?, s:s?, s:O?, s:I}",
+        "name", side->run->name, "dir", side->run->dir, "verdict", iso_verdict_name(side->verdict),
         "problems", lines_to_json(&record->problems), "dense", record->is_dense, "tokens",
         (json_int_t)record->tokens, "unique_tokens", (json_int_t)record->unique_tokens, "steps",
         (json_int_t)record->steps, "replayed_steps", (json_int_t)record->replayed_steps,
@@ -75,6 +75,14 @@ static json_t *side_to_json(const iso_audit_side *side) {
     return object;
 }
 
+static json_t *unshown_to_json(const iso_audit *audit) {
+    json_t *names = json_array();
+    for (int i = 0; i < ISO_N_QUANTITIES; i++)
+        if (audit->unshown & 1u << i)
+            json_array_append_new(names, json_string(iso_quantity_name((iso_quantity)i)));
+    return names;
+}
+
 json_t *iso_audit_to_json(const iso_audit *audit) {
     json_t *sides = json_array(), *by_convention = json_object();
     for (int64_t i = 0; i < audit->n_sides; i++)
@@ -82,11 +90,12 @@ json_t *iso_audit_to_json(const iso_audit *audit) {
     for (int i = 0; i < ISO_N_CONVENTIONS; i++)
         json_object_set_new(by_convention, iso_convention_name((iso_convention)i),
                             json_string(iso_verdict_name(audit->by_convention[i])));
-    return json_pack(
-        "{s:s, s:s, s:s, s:{s:f, s:f, s:f}, s:o, s:o, s:o}", "verdict",
-        iso_verdict_name(audit->verdict), "convention", iso_convention_name(ISO_CONVENTION_PAPER),
-        "reference", audit->sides[audit->i_reference].run->name, "tolerances", "params",
-        audit->options.params_tolerance_frac, "compute", audit->options.compute_tolerance_frac,
-        "one_step", audit->step_frac, "verdict_by_convention", by_convention, "runs", sides,
-        "notes", lines_to_json(&audit->notes));
+    return json_pack("{s:s, s:o, s:s, s:s, s:{s:f, s:f, s:f}, s:b, s:o, s:o, s:o}", "verdict",
+                     iso_verdict_name(audit->verdict), "not_shown", unshown_to_json(audit),
+                     "convention", iso_convention_name(ISO_CONVENTION_PAPER), "reference",
+                     audit->sides[audit->i_reference].run->name, "tolerances", "params",
+                     audit->options.params_tolerance_frac, "compute",
+                     audit->options.compute_tolerance_frac, "one_step", audit->step_frac,
+                     "counted_from_shapes", audit->is_counted, "verdict_by_convention",
+                     by_convention, "runs", sides, "notes", lines_to_json(&audit->notes));
 }

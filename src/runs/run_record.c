@@ -311,6 +311,7 @@ iso_status iso_record_read(iso_record *out, const iso_run *run) {
     char *what = iso_strf("%s/" ISO_RUN_SUMMARY, run->dir);
     iso_status status = read_form(out, run->summary, what);
     if (status == ISO_OK) {
+        out->is_counted = true;
         out->is_dense = iso_shape_n_moe_layers(&out->config.model) == 0;
         status = check_counts(out, run->summary, what);
     }

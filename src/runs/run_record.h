@@ -26,8 +26,11 @@ typedef struct iso_record_counts {
     int64_t train_flops_per_token; /* C is this times tokens */
 } iso_record_counts;
 
-/* Strings are borrowed from the run's summary. */
+/* Strings are borrowed from the run's summary, or from the table of runs. */
 typedef struct iso_record {
+    bool is_reported;  /* a row of a table (run_table.h): unknown are hashes that are NULL, counts
+                          that are 0, rates and scores that are NaN */
+    bool is_counted;   /* N and M follow from a known shape, so every convention has its own */
     const char *state; /* "running", "finished", "preempted", "failed" */
     iso_config config; /* of the model, data and train sections; data.dir is left empty */
     bool is_dense;
