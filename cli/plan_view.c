@@ -192,7 +192,7 @@ static void say_expected(iso_str *out, const iso_budget *b) {
 }
 
 static void say_refused(iso_str *out, const iso_budget *b) {
-    if (b->refused) iso_str_appendf(out, "no expectation: %s\n", b->refused);
+    if (b->refused) iso_str_appendf(out, "no %s\n", b->refused);
 }
 
 /* What gave way, a line per model; equal lines of several models become one. */

@@ -17,8 +17,9 @@
  *
  * Measured tokens per second stand for C through the dense baseline: C = M tokens/s x seconds.
  *
- * (I1) the baseline's M D is C to within one of its steps, every MoE's M D is the baseline's to
- *      within half of its own: exact in 128 bits;
+ * (I1) the baseline's M D is C to within one of its steps (of C and D, where N is solved for: to
+ *      0.5 %, and D is not exceeded), every MoE's M D is the baseline's to within half of its own
+ *      step: exact in 128 bits;
  * (I2) every config is resolved: `isomoe train` takes it as it is, and its steps, batch, rate and
  *      subset are what the plan says;
  * (I3) the same goal gives the same plan, on any machine.

@@ -56,7 +56,7 @@ static iso_status predict_models(iso_budget *b, const iso_gap_law *law, bool ext
         if (status != ISO_OK && status != ISO_ERR_USAGE) return status;
         m->has_forecast = status == ISO_OK;
         if (status != ISO_OK)
-            iso_str_appendf(refusals, "no expectation for %s: %s\n", m->name, iso_error_message());
+            iso_str_appendf(refusals, "%s: no %s\n", m->name, iso_error_message());
         else if (!m->forecast.in_region)
             b->extrapolated = true;
         *n_known += m->has_forecast;

@@ -5,6 +5,7 @@
 #include "study/budget_json.h"
 #include "study/gap_rows.h"
 #include "temp_dir.h"
+#include "train/dry_run.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -142,6 +143,34 @@ static void measured_speed(void **state) {
     goal.speed = (iso_speed){.flops_per_s = 1e10};
     b = make(&goal);
     for (int64_t i = 0; i < b->n_models; i++) assert_near(b->models[i].seconds, 1e4, 0.003);
+    iso_budget_free(b);
+}
+
+/* Activations are what the trainer allocates for that micro-batch, whatever the threads. */
+static void memory(void **state) {
+    iso_budget_goal goal = small_goal();
+    int64_t before[2];
+    for (int precision = 0; precision < 2; precision++) {
+        goal.base.train.precision = precision ? ISO_PRECISION_BF16 : ISO_PRECISION_FP32;
+        iso_budget *b = make(&goal);
+        for (int64_t i = 0; i < b->n_models; i += 3) {
+            iso_config config = b->models[i].config;
+            iso_dry_run run;
+            config.train.threads = 2;
+            assert_int_equal(iso_dry_run_make(&run, &config, "cpu", ISO_F32), ISO_OK);
+            assert_int_equal(b->models[i].memory.activations, run.model.activations);
+            int64_t total = b->models[i].plan.counts.params_total;
+            assert_int_equal(b->models[i].memory.weights, total * (precision ? 2 : 4));
+            assert_int_equal(b->models[i].memory.state.sum, total * (precision ? 18 : 16));
+        }
+        before[precision] = b->models[3].memory.activations;
+        iso_budget_free(b);
+    }
+    assert_int_equal(before[0], before[1]);
+    goal.base.train.micro_batch_size *= 2;
+    iso_budget *b = make(&goal);
+    assert_near((double)b->models[3].memory.activations, 2 * (double)before[0], 0.05);
+    assert_int_equal(b->models[3].config.train.batch_size % 16, 0);
     iso_budget_free(b);
 }
 
@@ -385,6 +414,7 @@ int main(void) {
         cmocka_unit_test(compute_and_data),
         cmocka_unit_test(measured_speed),
         cmocka_unit_test(schemes),
+        cmocka_unit_test(memory),
         cmocka_unit_test(rates_of_learning),
         cmocka_unit_test(like),
         cmocka_unit_test(refusals),
