@@ -462,6 +462,9 @@ void check_case_random(check_case *c, iso_op op, uint64_t seed, int round) {
     bool is_attention = op == ISO_OP_ATTENTION_FWD || op == ISO_OP_ATTENTION_BWD;
     if (is_attention && round % 6 == 5) /* one long head, which is cut into pieces */
         c->B = 1, c->A = 1, c->S += 500;
+    /* more than a chunk of tokens, and a vocabulary in blocks */
+    if (op == ISO_OP_HEAD_LOSS && round % 6 >= 4) c->B = 1, c->A = 1, c->S += 1024;
+    if (op == ISO_OP_HEAD_LOSS && round % 3 == 2) c->V += 2048;
     c->group_tokens = c->flag2 ? c->S : c->B * c->S;
     check_case_setup(c);
 }
