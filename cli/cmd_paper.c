@@ -104,7 +104,7 @@ static void append_comparison(iso_str *out, const iso_audit *audit,
                               const iso_paper_comparison *comparison) {
     double N[2] = {INFINITY, -INFINITY}, C[2] = {INFINITY, -INFINITY};
     int n_moe = 0, n_equal = 0;
-    const iso_audit_side *best = NULL;
+    const iso_audit_side *best = &audit->sides[audit->i_reference == 0 ? 1 : 0];
     for (int64_t i = 0; i < audit->n_sides; i++) {
         const iso_audit_side *side = &audit->sides[i];
         if (i == audit->i_reference) continue;
@@ -114,7 +114,7 @@ static void append_comparison(iso_str *out, const iso_audit *audit,
         N[1] = fmax(N[1], side->params_diff_frac[ISO_CONVENTION_PAPER]);
         C[0] = fmin(C[0], side->compute_diff_frac[ISO_CONVENTION_PAPER]);
         C[1] = fmax(C[1], side->compute_diff_frac[ISO_CONVENTION_PAPER]);
-        if (!best || side->record.bpc < best->record.bpc) best = side;
+        if (side->record.bpc < best->record.bpc) best = side;
     }
     iso_str_appendf(out, "| %s | %s |", comparison->title, comparison->claims);
     append_extent(out, N[0], N[1]);
