@@ -229,8 +229,9 @@ static iso_status write_products(const iso_budget *budget, const plan_args *args
     }
     plan_view_print(budget);
     if (args->out)
-        printf("%" PRId64 " configs, study.yaml and plan.md are in %s\n", budget->n_models,
-               args->out);
+        printf("%" PRId64 " configs, study.yaml and plan.md are in %s%s\n", budget->n_models,
+               args->out,
+               budget->goal.base.data.dir[0] ? "" : "; they name no text: add --data.dir=PREPARED");
     return ISO_OK;
 }
 

@@ -74,9 +74,8 @@ static void add_gap(cli_table *table, const iso_budget_model *m) {
 }
 
 static void training_table(cli_table *table, const iso_budget *b) {
-    static const char *const headers[] = {"model",  "tokens",  "epochs",  "loose D/2",
-                                          "batch",  "peak lr", "steps",   "C error",
-                                          "memory", "time",    "gap, BPC"};
+    static const char *const headers[] = {"model", "tokens",  "epochs", "D/2",  "batch",   "lr",
+                                          "steps", "C error", "memory", "time", "gap, BPC"};
     char text[32];
     int64_t n_columns = b->law ? 11 : 10;
     cli_table_init(table, headers, n_columns);
@@ -171,15 +170,14 @@ static void say_expected(iso_str *out, const iso_budget *b) {
             best = &b->models[i];
     if (!best) return;
     double gap = best->forecast.value, half = best->forecast.half;
-    const char *verdict = gap > half    ? "MoE is expected to win"
-                          : gap > 0     ? "MoE is expected to win, but not surely"
-                          : gap > -half ? "dense is expected to win, but not surely"
-                                        : "dense is expected to win";
-    iso_str_appendf(out, "%s: at ", verdict);
+    iso_str_appendf(out, "%s expected to win%s: the best of these MoEs, %s, with ",
+                    gap > 0 ? "MoE is" : "Dense is", fabs(gap) > half ? "" : ", but not surely",
+                    best->name);
     say_rate(out, best->plan.counts.activation_rate);
-    iso_str_appendf(out, " active (%s) it is %s by %.3f \xc2\xb1 %.3f bits per character (95 %%).",
-                    best->name, gap > 0 ? "better" : "worse", fabs(gap), half);
-    iso_str_append(out, " The best rate is about ");
+    iso_str_appendf(out,
+                    " active is %s by %.3f \xc2\xb1 %.3f bits per character (95 %%). The best rate "
+                    "is about ",
+                    gap > 0 ? "better" : "worse", fabs(gap), half);
     say_rate(out, b->curve.best_rate);
     if (b->curve.best_at_edge) iso_str_append(out, ", at the edge of what is known");
     if (isfinite(b->curve.better.low) && isfinite(b->curve.better.high)) {
@@ -193,6 +191,16 @@ static void say_expected(iso_str *out, const iso_budget *b) {
 
 static void say_refused(iso_str *out, const iso_budget *b) {
     if (b->refused) iso_str_appendf(out, "no %s\n", b->refused);
+}
+
+/* How to read the columns of training. */
+static void say_columns(iso_str *out, const iso_budget *b) {
+    iso_str_append(out,
+                   "epochs: over the strict scheme's unique text; the loose scheme sees half of "
+                   "D twice. batch: sequences. memory: to train, one copy: weights, gradients, "
+                   "AdamW, activations of a micro-batch.");
+    if (b->law) iso_str_append(out, " gap: above 0 the MoE is better.");
+    iso_str_append(out, "\n");
 }
 
 /* What gave way, a line per model; equal lines of several models become one. */
@@ -269,7 +277,6 @@ static void print_table(const iso_budget *b, table_fn fill) {
     fill(&table, b);
     cli_table_print(&table, stdout);
     cli_table_release(&table);
-    printf("\n");
 }
 
 typedef void (*say_fn)(iso_str *out, const iso_budget *b);
@@ -287,11 +294,13 @@ static void print_said(const iso_budget *b, say_fn say, const char *heading, con
 }
 
 void plan_view_print(const iso_budget *budget) {
-    if (budget->law) print_said(budget, say_expected, NULL, "", CLI_GREEN);
+    if (budget->law) print_said(budget, say_expected, NULL, "", CLI_BOLD);
     print_said(budget, say_refused, NULL, "", CLI_YELLOW);
     print_said(budget, say_budget, NULL, "", CLI_PLAIN);
     print_table(budget, shapes_table);
+    printf("\n");
     print_table(budget, training_table);
+    print_said(budget, say_columns, NULL, "", CLI_DIM);
     print_said(budget, say_relaxed, "not as usual:", "  ", CLI_YELLOW);
     print_said(budget, say_notes, "notes:", "- ", CLI_PLAIN);
 }
@@ -335,10 +344,13 @@ void plan_view_markdown(iso_str *out, const iso_budget *budget, const char *comm
     markdown_list(out, budget, say_budget, "Budget");
     iso_str_append(out, "## Shapes\n\n");
     markdown_table(out, budget, shapes_table);
-    iso_str_append(out, "## Training\n\nEpochs are those of the strict scheme; the loose scheme "
-                        "repeats its D\xcc\x82 twice. `isomoe train configs/NAME.yaml --out "
-                        "runs/NAME` runs one of them.\n\n");
+    iso_str_appendf(out,
+                    "## Training\n\n`isomoe train configs/NAME.yaml%s --out runs/NAME` runs one "
+                    "of them.\n\n",
+                    budget->goal.base.data.dir[0] ? "" : " --data.dir=PREPARED");
     markdown_table(out, budget, training_table);
+    say_columns(out, budget);
+    iso_str_append(out, "\n");
     iso_str_append(out, "## Memory\n\nTraining: weights to activations. Inference: weights "
                         "resident, weights read per token (one sequence at a time), KV cache.\n\n");
     markdown_table(out, budget, memory_table);
