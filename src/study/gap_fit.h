@@ -50,9 +50,12 @@ bool iso_gap_law_finish(iso_gap_law *law, const iso_gap_form *form);
 /* Fills fit's errors (gap_errors.c) and region (gap_region.c) from everything else. */
 void iso_gap_errors_measure(iso_gap_law *law);
 void iso_gap_region_measure(iso_gap_law *law);
-/* ISO_ERR_USAGE, naming the bound, if either point is outside. */
-iso_status iso_gap_region_check(const iso_gap_law *law, const iso_gap_point *dense,
-                                const iso_gap_point *moe);
+/* ISO_ERR_USAGE, naming the bound, if the point is outside. */
+iso_status iso_gap_region_check(const iso_gap_law *law, const iso_gap_point *point);
+/* How far outside, as the ln of the factor from the bound that is exceeded most; 0 inside. */
+double iso_gap_region_distance(const iso_gap_law *law, const iso_gap_point *point);
+/* How far from the others, in ln N, the nearer of the outermost scales was as it was left out. */
+double iso_gap_region_tested(const iso_gap_law *law);
 
 /* x is searched between these. */
 #define ISO_GAP_EXPONENT_LOW  0.25

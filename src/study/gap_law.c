@@ -260,13 +260,16 @@ static bool is_point(const iso_gap_point *point) {
 }
 
 /* The gap's error on what was not fitted, and the degrees of freedom it was measured with. Where no
- * pair could be left out, two levels' worth. */
-static double unseen_error(double *dof, const iso_gap_law *law, bool in_region) {
+ * pair could be left out, two levels' worth. Outside the region it grows in proportion to the
+ * distance, beyond the distance at which it was measured: nothing better is known. */
+static double unseen_error(double *dof, const iso_gap_law *law, double distance) {
     const iso_gap_error *all = &law->fit.all;
+    bool in_region = distance == 0.0;
     *dof = in_region ? law->fit.dof : (double)law->data.n_scales;
     double gap = in_region ? all->gap_loo : all->gap_scale;
     double level = in_region ? all->bpc_loo : all->bpc_scale;
-    return isnan(gap) ? sqrt(2.0) * level : gap;
+    double error = isnan(gap) ? sqrt(2.0) * level : gap;
+    return in_region ? error : error * fmax(distance / iso_gap_region_tested(law), 1.0);
 }
 
 iso_status iso_gap_law_predict(iso_gap_forecast *out, const iso_gap_law *law,
@@ -277,20 +280,23 @@ iso_status iso_gap_law_predict(iso_gap_forecast *out, const iso_gap_law *law,
         return iso_fail(ISO_ERR_USAGE,
                         "prediction: N, r_a, D, unique tokens, rate and compute must "
                         "be positive numbers");
-    bool in_region = iso_gap_region_check(law, dense, moe) == ISO_OK;
-    if (!in_region && !extrapolate) return ISO_ERR_USAGE; /* the message is the check's */
+    if (!extrapolate) {
+        ISO_TRY(iso_gap_region_check(law, dense));
+        ISO_TRY(iso_gap_region_check(law, moe));
+    }
+    double distance = fmax(iso_gap_region_distance(law, dense), iso_gap_region_distance(law, moe));
     const iso_gap_solution *solution = &law->solution;
     double u[ISO_LEAST_SQUARES_MAX], v[ISO_LEAST_SQUARES_MAX], dof;
     iso_gap_solution_gradient(u, solution, dense);
     iso_gap_solution_gradient(v, solution, moe);
     for (int i = 0; i < solution->n; i++) u[i] -= v[i];
     double variance = iso_gap_solution_variance(solution, u);
-    double unseen = unseen_error(&dof, law, in_region);
+    double unseen = unseen_error(&dof, law, distance);
     *out = (iso_gap_forecast){.value = iso_gap_law_bpc(law, dense) - iso_gap_law_bpc(law, moe),
                               .se = sqrt(variance),
                               .half = iso_t_95(dof) * sqrt(variance + unseen * unseen),
                               .loo = law->fit.all.gap_loo,
                               .scale = law->fit.all.gap_scale,
-                              .in_region = in_region};
+                              .in_region = distance == 0.0};
     return ISO_OK;
 }

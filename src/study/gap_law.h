@@ -103,7 +103,8 @@ typedef struct iso_gap_range {
     double low, high;
 } iso_gap_range;
 
-/* The bounds of the runs, per side: [0] MoE, [1] dense. A query may exceed them by 2 %. */
+/* The bounds of the runs, per side: [0] MoE, [1] dense. A query may exceed those of N, r_a and C by
+ * 2 %, the others, which follow from shapes, by 10 %. */
 typedef struct iso_gap_region {
     iso_gap_range params, activation_rate; /* of the MoEs for r_a */
     iso_gap_range tokens_per_param[2], epochs[2], lr_over_law[2];
@@ -138,10 +139,11 @@ typedef struct iso_gap_point {
 } iso_gap_point;
 
 typedef struct iso_gap_forecast {
-    double value;      /* BPC of dense minus BPC of MoE: positive, the MoE is better */
-    double se;         /* of the fit: from the parameters' covariance alone */
-    double half;       /* 95 %: what one pair of runs may show. Adds the gap's leave-one-out error,
-                          outside       the region its leave-one-scale-out error, whichever is known */
+    double value; /* BPC of dense minus BPC of MoE: positive, the MoE is better */
+    double se;    /* of the fit: from the parameters' covariance alone */
+    double half; /* 95 %: what one pair of runs may show; NaN: unknown. Adds the gap's leave-one-out
+                    error; outside the region its leave-one-scale-out error, times the distance from
+                    the region over the one at which that was measured */
     double loo, scale; /* these errors, RMS; NaN if unknown */
     bool in_region;
 } iso_gap_forecast;

@@ -359,8 +359,15 @@ static void test_region(void **state) {
         assert_non_null(strstr(iso_error_message(), "--extrapolate"));
         must(iso_gap_law_predict(&outside, law, &d, &m, true));
         assert_false(outside.in_region);
-        assert_true(outside.half > 2.0 * gap.half); /* the error of a scale that wasn't seen */
+        assert_true(outside.half >
+                    2.0 * gap.half); /* at least the error of a scale that wasn't seen */
     }
+    iso_gap_point d = dense, m = moe;
+    d.params = m.params = 9e8;
+    must(iso_gap_law_predict(&gap, law, &d, &m, true));
+    d.params = m.params = 1e6; /* the further, the less is known */
+    must(iso_gap_law_predict(&outside, law, &d, &m, true));
+    assert_true(outside.half > 5.0 * gap.half);
     moe.tokens = -1.0;
     assert_int_equal(iso_gap_law_predict(&outside, law, &dense, &moe, true), ISO_ERR_USAGE);
     budget.params = 1e9;
