@@ -260,8 +260,9 @@ static bool is_point(const iso_gap_point *point) {
 }
 
 /* The gap's error on what was not fitted, and the degrees of freedom it was measured with. Where no
- * pair could be left out, two levels' worth. Outside the region it grows in proportion to the
- * distance, beyond the distance at which it was measured: nothing better is known. */
+ * pair could be left out, two levels' worth. Outside the region it grows with the square of
+ * the distance, beyond the one at which it was measured: so would a curvature that the law lacks.
+ */
 static double unseen_error(double *dof, const iso_gap_law *law, double distance) {
     const iso_gap_error *all = &law->fit.all;
     bool in_region = distance == 0.0;
@@ -269,7 +270,9 @@ static double unseen_error(double *dof, const iso_gap_law *law, double distance)
     double gap = in_region ? all->gap_loo : all->gap_scale;
     double level = in_region ? all->bpc_loo : all->bpc_scale;
     double error = isnan(gap) ? sqrt(2.0) * level : gap;
-    return in_region ? error : error * fmax(distance / iso_gap_region_tested(law), 1.0);
+    if (in_region) return error;
+    double further = fmax(distance / iso_gap_region_tested(law), 1.0);
+    return error * further * further;
 }
 
 iso_status iso_gap_law_predict(iso_gap_forecast *out, const iso_gap_law *law,
