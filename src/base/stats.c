@@ -82,6 +82,52 @@ double iso_t_95(double dof) {
     return iso_t_quantile(0.975, dof);
 }
 
+/* --- bands and proportions --- */
+
+static double tube_excess(double c, double length, double dof) {
+    double power = isinf(dof) ? exp(-0.5 * c * c) : exp(-0.5 * dof * log1p(c * c / dof));
+    return length / M_PI * power + two_tails(c, dof);
+}
+
+double iso_tube_95(double length, double dof) {
+    if (!(length >= 0.0) || !(dof > 0.0)) return NAN;
+    double low = 0.0, high = 1.0;
+    while (tube_excess(high, length, dof) > 0.05 && high < 1e300) high *= 2.0;
+    for (int i = 0; i < 100; i++) {
+        double middle = 0.5 * (low + high);
+        *(tube_excess(middle, length, dof) > 0.05 ? &low : &high) = middle;
+    }
+    return high;
+}
+
+/* I_x(a, b). */
+static double beta_cdf(double a, double b, double x) {
+    if (!(x > 0.0)) return 0.0;
+    if (!(x < 1.0)) return 1.0;
+    double front = exp(a * log(x) + b * log1p(-x) - (lgamma(a) + lgamma(b) - lgamma(a + b)));
+    if (x < (a + 1.0) / (a + b + 2.0)) return front * beta_fraction(a, b, x) / a;
+    return 1.0 - front * beta_fraction(b, a, 1.0 - x) / b;
+}
+
+static double beta_quantile(double p, double a, double b) {
+    double low = 0.0, high = 1.0;
+    for (int i = 0; i < 100; i++) {
+        double middle = 0.5 * (low + high);
+        *(beta_cdf(a, b, middle) < p ? &low : &high) = middle;
+    }
+    return 0.5 * (low + high);
+}
+
+void iso_binomial_95(double *low, double *high, int64_t k, int64_t n) {
+    *low = *high = NAN;
+    if (k < 0 || k > n || n < 1) return;
+    double hits = (double)k, misses = (double)(n - k);
+    *low = k == 0 ? 0.0 : beta_quantile(0.025, hits, misses + 1.0);
+    *high = k == n ? 1.0 : beta_quantile(0.975, hits + 1.0, misses);
+}
+
+/* --- noise --- */
+
 double iso_mean(const double *x, int64_t n) {
     double sum = 0.0;
     for (int64_t i = 0; i < n; i++) sum += x[i];
@@ -114,4 +160,17 @@ iso_ratio iso_ratio_estimate(const double *y, const double *size, int64_t n) {
     }
     out.se = sqrt(squares * (double)n / (double)(n - 1)) / sum_size;
     return out;
+}
+
+double iso_ratio_covariance(const double *y1, const double *y2, const double *size, int64_t n) {
+    double sum_1 = 0.0, sum_2 = 0.0, sum_size = 0.0, products = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        sum_1 += y1[i];
+        sum_2 += y2[i];
+        sum_size += size[i];
+    }
+    if (n < 2 || !(sum_size > 0.0)) return NAN;
+    for (int64_t i = 0; i < n; i++)
+        products += (y1[i] - sum_1 / sum_size * size[i]) * (y2[i] - sum_2 / sum_size * size[i]);
+    return products * (double)n / (double)(n - 1) / (sum_size * sum_size);
 }

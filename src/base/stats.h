@@ -15,6 +15,18 @@ double iso_t_quantile(double p, double dof);
 /* Half-width of a two-sided 95 % interval in standard errors: iso_t_quantile(0.975, dof). */
 double iso_t_95(double dof);
 
+/* Critical value of a band of 95 % that holds at all points of a curve at once: the c with
+ *     length/pi (1 + c^2/dof)^(-dof/2) + P(|T_dof| > c) = 0.05,
+ * two-sided (Naiman 1986, Ann. Statist. 14, 896; Sun & Loader 1994, Ann. Statist. 22, 1328).
+ * `length`: of the path that the estimate's error, scaled to unit variance, takes as the curve is
+ * followed: the sum of the angles acos(correlation) between neighbours. 0 gives iso_t_95; too large
+ * for a path that turns back. NaN for length < 0 or dof <= 0. */
+double iso_tube_95(double length, double dof);
+
+/* 95 % interval of a probability after k of n (Clopper & Pearson 1934): never too short. NaN unless
+ * 0 <= k <= n and n > 0. */
+void iso_binomial_95(double *low, double *high, int64_t k, int64_t n);
+
 double iso_mean(const double *x, int64_t n); /* NaN for n = 0 */
 
 /* Variance within groups, pooled: sum over groups of squared deviations from the group's own mean,
@@ -36,5 +48,7 @@ typedef struct iso_ratio {
     int64_t n;
 } iso_ratio;
 iso_ratio iso_ratio_estimate(const double *y, const double *size, int64_t n);
+/* Covariance of two such ratios over the same blocks: se^2 if both are one. NaN for n < 2. */
+double iso_ratio_covariance(const double *y1, const double *y2, const double *size, int64_t n);
 
 #endif

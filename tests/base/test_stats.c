@@ -71,11 +71,46 @@ static void test_ratio(void **state) {
     assert_true(isnan(iso_ratio_estimate(NULL, NULL, 0).value));
 }
 
+/* The same by scipy's distributions and its root finder. */
+static void test_tube(void **state) {
+    near(iso_tube_95(0.0, 5), iso_t_95(5), 1e-10);
+    near(iso_tube_95(2.5, 8), 3.079703089688876, 1e-9);
+    near(iso_tube_95(2.5, INFINITY), 2.479121257554416, 1e-9);
+    assert_true(isnan(iso_tube_95(-1.0, 5)));
+    assert_true(isnan(iso_tube_95(1.0, 0)));
+}
+
+static void test_binomial(void **state) {
+    static const double known[][4] = {{0, 20, 0.0, 0.1684334709830853},
+                                      {3, 20, 0.0320709371854637, 0.37892682654531396},
+                                      {20, 20, 0.8315665290169146, 1.0},
+                                      {50, 1000, 0.03733539760466178, 0.06539048791549364},
+                                      {953, 1000, 0.9379873693066949, 0.9652649377332041}};
+    double low, high;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        iso_binomial_95(&low, &high, (int64_t)known[i][0], (int64_t)known[i][1]);
+        near(low, known[i][2], 1e-10);
+        near(high, known[i][3], 1e-10);
+    }
+    iso_binomial_95(&low, &high, 3, 2);
+    assert_true(isnan(low) && isnan(high));
+}
+
+/* y2 = {1, 1, 4}, size as above: ratio 1, residuals {0, -1, 1} for both: the covariance is se^2. */
+static void test_ratio_covariance(void **state) {
+    static const double size[] = {1, 2, 3}, y1[] = {2, 3, 7}, y2[] = {1, 1, 4}, y3[] = {1, 3, 2};
+    near(iso_ratio_covariance(y1, y1, size, 3), 3.0 / 36.0, 1e-15);
+    near(iso_ratio_covariance(y1, y2, size, 3), 3.0 / 36.0, 1e-15);
+    near(iso_ratio_covariance(y1, y3, size, 3), -3.0 / 36.0, 1e-15); /* residuals {0, 1, -1} */
+    assert_true(isnan(iso_ratio_covariance(y1, y2, size, 1)));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quantiles), cmocka_unit_test(test_closed_forms),
         cmocka_unit_test(test_outside),   cmocka_unit_test(test_pooled),
-        cmocka_unit_test(test_ratio),
+        cmocka_unit_test(test_ratio),     cmocka_unit_test(test_tube),
+        cmocka_unit_test(test_binomial),  cmocka_unit_test(test_ratio_covariance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
