@@ -1,0 +1,31 @@
+#include "study/handicap.h"
+
+#include <math.h>
+
+iso_status iso_handicap_find(iso_handicap *out, const iso_scan *sweep, double used) {
+    iso_scan_curve curve;
+    *out = (iso_handicap){.used = used};
+    ISO_TRY(iso_scan_curve_fit(&curve, sweep));
+    if (!(used >= curve.low && used <= curve.high))
+        return iso_fail(ISO_ERR_USAGE,
+                        "the learning rate used, %.3g, lies outside the sweep, %.3g to %.3g; add "
+                        "it to the sweep",
+                        exp(used), exp(curve.low), exp(curve.high));
+    out->optimum = iso_optimum_find(&curve);
+    iso_scan_contrast contrast = iso_scan_rise(&curve, out->optimum.at, used);
+    iso_scan_estimate rise = iso_scan_curve_estimate(&curve, &contrast);
+    iso_scan_critical critical = iso_scan_pointwise(&curve);
+    out->value = fmax(rise.value, 0.0); /* at the optimum itself it may round below */
+    out->half = iso_scan_half(&rise, &critical);
+    out->resolved = out->value > out->half;
+    out->at_least = out->optimum.outcome != ISO_OPTIMUM_INSIDE;
+    return ISO_OK;
+}
+
+iso_handicap_difference iso_handicap_compare(const iso_handicap *first,
+                                             const iso_handicap *second) {
+    iso_handicap_difference out = {first->value - second->value, hypot(first->half, second->half),
+                                   false};
+    out.resolved = fabs(out.value) > out.half;
+    return out;
+}
