@@ -68,7 +68,7 @@ static int list_isa(const char **out) {
     return n;
 }
 
-/* The precisions that a backend computes in here, "fp32 fp64". */
+/* The precisions that a backend computes in here, "fp32 bf16". */
 static const char *list_precisions(char out[16], const char *backend) {
     static const struct {
         iso_dtype dtype;
@@ -104,9 +104,10 @@ static iso_status print_json(const library *libraries, int n_libraries, const ch
     for (int i = 0; i < ISO_OP_N; i++)
         json_object_set_new(ops, iso_op_name((iso_op)i), json_string(iso_op_kernel((iso_op)i)));
     json_t *object =
-        json_pack("{s:s, s:s, s:i, s:o, s:s, s:o, s:o, s:o}", "version", ISO_VERSION, "compiler",
-                  __VERSION__, "threads", iso_machine_n_threads(), "isa", features, "kernel_isa",
-                  iso_exec_isa(ISO_F32), "backends", kernels, "ops", ops, "libraries", versions);
+        json_pack("{s:s, s:s, s:i, s:o, s:s, s:s, s:o, s:o, s:o}", "version", ISO_VERSION,
+                  "compiler", __VERSION__, "threads", iso_machine_n_threads(), "isa", features,
+                  "kernel_isa", iso_exec_isa(ISO_F32), "kernel_isa_bf16", iso_exec_isa(ISO_BF16),
+                  "backends", kernels, "ops", ops, "libraries", versions);
     return cli_print_json(object, CLI_JSON_EXACT);
 }
 
@@ -135,7 +136,7 @@ static void print_text(const library *libraries, int n_libraries, const char *co
         char precisions[16];
         printf("%s %s (%s)", i ? "," : "", backends[i], list_precisions(precisions, backends[i]));
     }
-    printf("; cpu uses %s\n\n", iso_exec_isa(ISO_F32));
+    printf("; cpu uses %s, for bf16 %s\n\n", iso_exec_isa(ISO_F32), iso_exec_isa(ISO_BF16));
     cli_table table;
     cli_table_init(&table, headers, 2);
     for (int i = 0; i < n_libraries; i++) {

@@ -5,6 +5,7 @@
 #include "runs/run_folder.h"
 #include "train/dry_run.h"
 #include "train/loop.h"
+#include "train/trainer.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -261,6 +262,7 @@ iso_status cmd_train(int argc, char **argv) {
         status = iso_config_load(&config, configs.items[0], overrides.items, overrides.n);
         if (status == ISO_OK) status = iso_config_resolve(&config, &warnings);
         if (status == ISO_OK) status = log_warnings(&warnings);
+        if (status == ISO_OK) status = iso_train_check_precision(&config);
         if (status == ISO_OK && !dry_run && !out)
             status = iso_fail(ISO_ERR_USAGE, "train: --out RUN is missing: where to keep the run");
         if (status == ISO_OK)

@@ -27,6 +27,17 @@ __attribute__((target("avx2,fma"))) static float burn_avx2(void) {
     return _mm256_cvtss_f32(sums[0]);
 }
 
+__attribute__((target("avx512f,avx512bf16"))) static float burn_avx512bf16(void) {
+    __m512 sums[N_CHAINS];
+    __m512bh x = (__m512bh)_mm512_set1_epi32(0x00013f7f),
+             y = (__m512bh)_mm512_set1_epi32(0x1000100);
+    for (int i = 0; i < N_CHAINS; i++) sums[i] = _mm512_set1_ps((float)i);
+    for (int64_t round = 0; round < N_ROUNDS; round++)
+        for (int i = 0; i < N_CHAINS; i++) sums[i] = _mm512_dpbf16_ps(sums[i], x, y);
+    for (int i = 1; i < N_CHAINS; i++) sums[0] = _mm512_add_ps(sums[0], sums[i]);
+    return _mm512_cvtss_f32(sums[0]);
+}
+
 static float burn_sse(void) {
     __m128 sums[N_CHAINS], x = _mm_set1_ps(0.999999f), y = _mm_set1_ps(1e-6f);
     for (int i = 0; i < N_CHAINS; i++) sums[i] = _mm_set1_ps((float)i);
@@ -46,10 +57,12 @@ static void burn_piece(void *ctx, int64_t i_piece, int i_thread) {
     job->results[i_piece] = job->burn();
 }
 
-double iso_peak_flops(iso_pool *pool) {
+double iso_peak_flops(iso_pool *pool, iso_dtype dtype) {
     peak_job job = {.burn = burn_sse};
     int64_t width = 4, n_threads = iso_pool_n_threads(pool);
-    if (__builtin_cpu_supports("avx512f"))
+    if (dtype == ISO_BF16 && __builtin_cpu_supports("avx512bf16"))
+        job.burn = burn_avx512bf16, width = 32;
+    else if (__builtin_cpu_supports("avx512f"))
         job.burn = burn_avx512, width = 16;
     else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         job.burn = burn_avx2, width = 8;

@@ -92,7 +92,7 @@ static const iso_option options[] = {
     {TRAIN(grad_clip), .type = ISO_OPTION_F64, .min = 0, .max = HUGE_VAL,
      .help = "largest global norm of the gradient; 0 clips nothing"},
     {TRAIN(precision), .type = ISO_OPTION_ENUM, .names = precision_names,
-     .help = "of activations and gradients"},
+     .help = "of what matrix products read and write; bf16 needs AVX512-BF16"},
     {TRAIN(seed), COUNT, .help = "of the initial weights"},
     {TRAIN(threads), .type = ISO_OPTION_I64, .min = 0, .max = 256, .keyword = "all",
      .keyword_value = ISO_THREADS_ALL, .flags = ISO_OPTION_UNHASHED,

@@ -5,6 +5,8 @@
  */
 #include "train/dry_run.h"
 
+#include "train/trainer.h"
+
 #include "train/ledger.h"
 #include "train/optimizer.h"
 
@@ -73,7 +75,7 @@ static iso_status plan(iso_dry_run *out, const iso_config *config, const char *b
                        iso_dtype dtype, iso_pool *pool) {
     iso_counters counters = {.executed_flops = 0};
     iso_exec exec;
-    ISO_TRY(iso_exec_create(&exec, backend, dtype, pool, &counters));
+    ISO_TRY(iso_exec_create(&exec, backend, iso_train_dtype(config, dtype), pool, &counters));
     iso_status status =
         iso_model_plan(&out->model, &config->model, &exec, config->train.micro_batch_size, true);
     iso_exec_release(&exec);

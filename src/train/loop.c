@@ -74,8 +74,7 @@ static iso_status open_data(loop *run) {
 static iso_status set_up(loop *run) {
     const iso_config *config = run->config;
     run->start_s = iso_clock_s();
-    if (config->train.precision != ISO_PRECISION_FP32)
-        return iso_fail(ISO_ERR_UNSUPPORTED, "train.precision: this build trains in fp32 only");
+    ISO_TRY(iso_train_check_precision(config));
     ISO_TRY(open_data(run));
     ISO_TRY(iso_trainer_create(&run->trainer, config, "cpu", ISO_F32, true));
     ISO_TRY(iso_trainer_model_tensors(run->trainer, &run->model_tensors));
@@ -85,7 +84,7 @@ static iso_status set_up(loop *run) {
     if (!run->expert_load) return iso_fail(ISO_ERR_MEMORY, "cannot allocate the router's record");
     iso_config_hash(run->config_hash, config);
     run->profile = iso_numeric_profile(run->trainer);
-    run->peak_flops = iso_peak_flops(run->trainer->pool);
+    run->peak_flops = iso_peak_flops(run->trainer->pool, run->trainer->exec.narrow);
     return ISO_OK;
 }
 

@@ -8,6 +8,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+iso_dtype iso_train_dtype(const iso_config *config, iso_dtype dtype) {
+    return dtype == ISO_F32 && config->train.precision == ISO_PRECISION_BF16 ? ISO_BF16 : dtype;
+}
+
+iso_status iso_train_check_precision(const iso_config *config) {
+    iso_counters counters = {.executed_flops = 0};
+    iso_exec exec;
+    iso_status status =
+        iso_exec_create(&exec, "cpu", iso_train_dtype(config, ISO_F32), NULL, &counters);
+    if (status == ISO_OK) iso_exec_release(&exec);
+    return status == ISO_ERR_UNSUPPORTED
+               ? iso_fail_context(ISO_ERR_USAGE, "train.precision: %s",
+                                  iso_precision_name(config->train.precision))
+               : status;
+}
+
 iso_status iso_trainer_create(iso_trainer **out, const iso_config *config, const char *backend,
                               iso_dtype dtype, bool trains) {
     *out = NULL;
@@ -29,8 +45,8 @@ iso_status iso_trainer_create(iso_trainer **out, const iso_config *config, const
     if (status == ISO_OK)
         status = iso_pool_create(&trainer->pool, n_threads, iso_exec_thread_start);
     if (status == ISO_OK)
-        status = iso_exec_create(&trainer->exec, backend, dtype, trainer->pool,
-                                 &trainer->other_counters);
+        status = iso_exec_create(&trainer->exec, backend, iso_train_dtype(config, dtype),
+                                 trainer->pool, &trainer->other_counters);
     if (status == ISO_OK)
         status = iso_model_create(&trainer->model, shape, &trainer->exec,
                                   config->train.micro_batch_size, trains);
@@ -40,7 +56,7 @@ iso_status iso_trainer_create(iso_trainer **out, const iso_config *config, const
         iso_trainer_free(trainer);
         return status;
     }
-    iso_params_init_weights(&trainer->model->params, trainer->model->weights, dtype,
+    iso_params_init_weights(&trainer->model->params, trainer->model->weights, trainer->exec.dtype,
                             (uint64_t)config->train.seed);
     *out = trainer;
     return ISO_OK;

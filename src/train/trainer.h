@@ -36,7 +36,15 @@ typedef struct iso_step_result {
     int64_t dead_experts;  /* experts without a token, summed over layers */
 } iso_step_result;
 
-/* `config` is resolved; `backend` and dtype as in iso_exec_create. With trains = false there are no
+/* The type for iso_exec_create: `dtype`, or ISO_BF16 where train.precision asks for it instead of
+ * ISO_F32. */
+iso_dtype iso_train_dtype(const iso_config *config, iso_dtype dtype);
+
+/* Whether this processor and its libraries can compute in train.precision; ISO_ERR_USAGE says what
+ * is missing. */
+iso_status iso_train_check_precision(const iso_config *config);
+
+/* `config` is resolved; `backend` and dtype as in iso_train_dtype. With trains = false there are no
  * gradients and no optimizer, and micro-batches of max_sequences are for scoring only. Weights are
  * initialised from train.seed. */
 iso_status iso_trainer_create(iso_trainer **out, const iso_config *config, const char *backend,

@@ -12,6 +12,7 @@
 
 #define DOUBLE_TOLERANCE 1e-12
 #define FLOAT_TOLERANCE  1e-6
+#define HALF_TOLERANCE   1e-3
 
 /* A trainer with its batch. */
 typedef struct bench {
@@ -57,6 +58,11 @@ static char *element(const bench *b, void *base, int64_t i) {
     return (char *)base + i * iso_dtype_bytes(b->trainer->exec.dtype);
 }
 
+/* Without it what needs it is left out; tests/system/precision.sh says so. */
+static bool has_bf16(void) {
+    return strcmp(iso_exec_isa(ISO_BF16), "none") != 0;
+}
+
 /* ---- accumulation ---- */
 
 /* A shape with more of everything than the gradient tests need, three pieces and a rest. */
@@ -74,14 +80,15 @@ static iso_shape middle_shape(iso_layout layout, iso_position position) {
 }
 
 static void check_split(const iso_shape *shape, const char *backend, iso_dtype dtype,
-                        double tolerance) {
+                        iso_precision precision, double tolerance) {
     const int64_t B = 8;
     bench whole, split;
     iso_config config = tiny_config(shape, B, B, 2);
+    config.train.precision = precision;
     bench_open(&whole, &config, backend, dtype);
     bench_gradients(&whole, 1);
     for (int64_t n_pieces = 2; n_pieces <= 4; n_pieces *= 2) {
-        config = tiny_config(shape, B, B / n_pieces, 2);
+        config.train.micro_batch_size = B / n_pieces;
         bench_open(&split, &config, backend, dtype);
         bench_gradients(&split, 1);
         check_close(split.result.loss, whole.result.loss, tolerance, "loss");
@@ -109,8 +116,11 @@ static void test_accumulation(void **state) {
         for (int rope = 0; rope < 2; rope++) {
             iso_shape shape =
                 middle_shape(layouts[i], rope ? ISO_POSITION_ROPE : ISO_POSITION_ALIBI);
-            check_split(&shape, "ref", ISO_F64, DOUBLE_TOLERANCE);
-            check_split(&shape, "cpu", ISO_F32, FLOAT_TOLERANCE);
+            check_split(&shape, "ref", ISO_F64, ISO_PRECISION_FP32, DOUBLE_TOLERANCE);
+            check_split(&shape, "cpu", ISO_F32, ISO_PRECISION_FP32, FLOAT_TOLERANCE);
+            /* A sum in another order may fall on the other side of a rounding. */
+            if (has_bf16())
+                check_split(&shape, "cpu", ISO_F32, ISO_PRECISION_BF16, HALF_TOLERANCE);
         }
 }
 
@@ -160,11 +170,12 @@ static void check_same_bits(const bench *got, const bench *want, int n_threads) 
 }
 
 /* The same run on several thread counts, side by side. */
-static void check_threads(const iso_shape *shape, int64_t micro_batch) {
+static void check_threads(const iso_shape *shape, int64_t micro_batch, iso_precision precision) {
     static const int n_threads[N_THREAD_COUNTS] = {1, 2, 3, 7};
     bench runs[N_THREAD_COUNTS];
     for (int i = 0; i < N_THREAD_COUNTS; i++) {
         iso_config config = tiny_config(shape, 8, micro_batch, n_threads[i]);
+        config.train.precision = precision;
         bench_open(&runs[i], &config, "cpu", ISO_F32);
         assert_int_equal(iso_exec_n_threads(&runs[i].trainer->exec), n_threads[i]);
     }
@@ -185,9 +196,55 @@ static void test_threads(void **state) {
     static const iso_layout layouts[] = {ISO_LAYOUT_DENSE, ISO_LAYOUT_1DENSE};
     for (int i = 0; i < 2; i++) {
         iso_shape wide = wide_shape(layouts[i]), odd = odd_shape(layouts[i]);
-        check_threads(&wide, 8);
-        check_threads(&odd, 4);
+        check_threads(&wide, 8, ISO_PRECISION_FP32);
+        check_threads(&odd, 4, ISO_PRECISION_FP32);
+        if (!has_bf16()) continue;
+        check_threads(&wide, 8, ISO_PRECISION_BF16);
+        check_threads(&odd, 4, ISO_PRECISION_BF16);
     }
+}
+
+/* ---- precision ---- */
+
+/* Gradients of bf16 stay with those of double: a rounding is 2^-9 of a number, a handful of them
+ * follow each other, and sums over tokens take most of it out again. */
+static void check_bf16(const iso_shape *shape) {
+    bench half, exact;
+    iso_config config = tiny_config(shape, 8, 8, 2);
+    bench_open(&exact, &config, "ref", ISO_F64);
+    config.train.precision = ISO_PRECISION_BF16;
+    bench_open(&half, &config, "cpu", ISO_F32);
+    assert_int_equal(half.trainer->exec.narrow, ISO_BF16);
+    bench_gradients(&exact, 1);
+    bench_gradients(&half, 1);
+    check_close(half.result.loss, exact.result.loss, 1e-3, "loss");
+    assert_true(half.result.loss != exact.result.loss);
+    const iso_params *params = &exact.trainer->model->params;
+    for (int64_t i = 0; i < params->n_items; i++) {
+        const iso_param *p = &params->items[i];
+        double squares = 0, scale = 0;
+        for (int64_t j = p->offset; j < p->offset + p->dims[0] * p->dims[1]; j++) {
+            double want = tiny_get(exact.trainer->model->grads, ISO_F64, j);
+            double off = tiny_get(half.trainer->model->grads, ISO_F32, j) - want;
+            squares += off * off;
+            scale += want * want;
+        }
+        if (!(squares <= 0.03 * 0.03 * scale))
+            fail_msg("%s: off by %g", p->name, sqrt(squares / scale));
+    }
+    bench_close(&half);
+    bench_close(&exact);
+}
+
+static void test_bf16_is_close(void **state) {
+    if (!has_bf16()) skip();
+    iso_shape dense = wide_shape(ISO_LAYOUT_DENSE), odd = odd_shape(ISO_LAYOUT_DENSE);
+    check_bf16(&dense);
+    check_bf16(&odd);
+    /* All experts for every token: a choice that falls otherwise is no rounding. */
+    iso_shape moe = wide_shape(ISO_LAYOUT_1DENSE);
+    moe.num_experts_per_tok = moe.num_experts;
+    check_bf16(&moe);
 }
 
 /* ---- a mixture of one expert ---- */
@@ -414,6 +471,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accumulation),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_bf16_is_close),
         cmocka_unit_test(test_one_expert_is_dense),
         cmocka_unit_test(test_nonfinite_changes_nothing),
         cmocka_unit_test(test_infinite_norm_changes_nothing),
