@@ -40,6 +40,7 @@ iso_status cmd_eval(int argc, char **argv);
 iso_status cmd_bench(int argc, char **argv);
 iso_status cmd_compare(int argc, char **argv);
 iso_status cmd_train(int argc, char **argv);
+iso_status cmd_study(int argc, char **argv);
 iso_status cmd_tokenizer(int argc, char **argv);
 
 /* Runs the row of `commands` that argv[1] names, with argc - 1 and argv + 1; `program` is what

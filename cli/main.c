@@ -15,6 +15,7 @@ static const cli_command commands[] = {
     {"plan", "from a budget to an equal comparison that can be trained", cmd_plan},
     {"paper", "the paper's tables recomputed, its models as configs", cmd_paper},
     {"report", "one HTML page about any set of runs", cmd_report},
+    {"study", "many runs as one: their status, questions about them", cmd_study},
     {"tokenizer", "learn a BPE model; text to ids and back", cmd_tokenizer},
     {"train", "one run, from a config to a run folder", cmd_train},
 };
