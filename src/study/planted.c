@@ -99,7 +99,7 @@ static iso_status draw_curve(iso_scan_curve *out, const iso_planted *p, const tr
     double *own = y + p->n_points * p->n_seeds;
     draw_scores(own, p->n_level_seeds, p, t->level, seed, draw, p->n_points);
     iso_scan_point level = {0.0, own, p->n_level_seeds, p->evaluation_se};
-    iso_scan scan = {.points = points, .n_points = p->n_points, .level = &level};
+    iso_scan scan = {.points = points, .n_points = p->n_points, .level = &level, .bend = p->bend};
     return iso_scan_curve_fit(out, &scan);
 }
 

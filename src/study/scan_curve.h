@@ -9,7 +9,7 @@
  * where k is the largest curvature that the points allow (the quadratic's b2, if positive, plus its
  * half-width) and R = `bend` says that curvature may change about e^R-fold over one unit of x. A
  * sum of a falling and a rising exponential, what N and D trade against each other, has |b3/b2|
- * below the steeper one's exponent. docs/decisions/0012 tells how this was chosen.
+ * below the steeper one's exponent. docs/decisions/0011 tells how this was chosen.
  *
  * Anything linear in the curve and the level (a contrast: a value, a slope, a gap) has an error of
  * three parts, estimated apart as in report/answer.h:

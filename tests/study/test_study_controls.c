@@ -139,6 +139,32 @@ static void test_handicap(void **state) {
     assert_int_equal(iso_handicap_find(&dense, &sweep, log(0.064)), ISO_ERR_USAGE);
 }
 
+/* One seed a rate, noise known from elsewhere: the interval holds what the rate costs as often as
+ * it says, 95 % of 400. */
+static void test_handicap_coverage(void **state) {
+    int n_held = 0;
+    iso_pooled noise = {0.0, 8.0, 8};
+    for (uint64_t draw = 0; draw < 400; draw++) {
+        double y[5];
+        iso_scan_point points[5];
+        iso_scan sweep = {.points = points, .n_points = 5, .other_noise = noise};
+        double scale = 0.0;
+        for (uint64_t j = 0; j < 8; j++)
+            scale += pow(iso_rng_normal(6, ISO_RNG_TEST, draw, 100 + j), 2.0);
+        sweep.other_noise.sum_squares = 0.0038 * 0.0038 * scale;
+        for (uint64_t i = 0; i < 5; i++) {
+            double x = log(0.002) + (double)i * log(2.0), v = x - log(0.007);
+            y[i] = 3.0 + 0.03 * v * v + 0.0038 * iso_rng_normal(6, ISO_RNG_TEST, draw, i);
+            points[i] = (iso_scan_point){x, &y[i], 1, 0.0};
+        }
+        iso_handicap handicap;
+        assert_int_equal(iso_handicap_find(&handicap, &sweep, log(0.016)), ISO_OK);
+        double cost = 0.03 * pow(log(0.016 / 0.007), 2.0);
+        n_held += fabs(handicap.value - cost) <= handicap.half;
+    }
+    if (n_held < 366) fail_msg("of 400 intervals %d hold the cost", n_held);
+}
+
 /* --- tokens --- */
 
 static const double token_scores[4][2] = {
@@ -244,10 +270,15 @@ static void test_reuse(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_power),           cmocka_unit_test(test_seeds_needed),
-        cmocka_unit_test(test_control),         cmocka_unit_test(test_control_rate),
-        cmocka_unit_test(test_handicap),        cmocka_unit_test(test_token_law),
-        cmocka_unit_test(test_token_law_exact), cmocka_unit_test(test_token_law_coverage),
+        cmocka_unit_test(test_power),
+        cmocka_unit_test(test_seeds_needed),
+        cmocka_unit_test(test_control),
+        cmocka_unit_test(test_control_rate),
+        cmocka_unit_test(test_handicap),
+        cmocka_unit_test(test_handicap_coverage),
+        cmocka_unit_test(test_token_law),
+        cmocka_unit_test(test_token_law_exact),
+        cmocka_unit_test(test_token_law_coverage),
         cmocka_unit_test(test_reuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
