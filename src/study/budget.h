@@ -22,7 +22,8 @@
  *      step: exact in 128 bits;
  * (I2) every config is resolved: `isomoe train` takes it as it is, and its steps, batch, rate and
  *      subset are what the plan says;
- * (I3) the same goal gives the same plan, on any machine.
+ * (I3) the same goal gives the same plan, on any machine; but for the activations of bf16 where the
+ *      processor has none (iso_budget_memory.activations_bound).
  */
 #ifndef ISO_STUDY_BUDGET_H
 #define ISO_STUDY_BUDGET_H
@@ -57,7 +58,8 @@ iso_budget_goal iso_budget_goal_default(void);
 
 typedef struct iso_budget_memory {
     iso_state_memory state; /* training: weights, gradients, master, moments */
-    int64_t activations;    /* of a micro-batch, as this program's trainer allocates them (fp32) */
+    int64_t activations;    /* of a micro-batch, as this program's trainer allocates them */
+    bool activations_bound; /* they are fp32's, as this processor cannot train in bf16 */
     int64_t training;       /* both */
     int64_t weights;        /* inference: resident */
     double touched;         /* inference: weights read per token, one sequence at a time */

@@ -69,16 +69,28 @@ iso_status iso_budget_model_share(iso_budget_model *model, const iso_budget *b) 
     return ISO_OK;
 }
 
+/* The trainer's dry run in the precision asked for; in fp32, an upper bound, where this processor
+ * cannot train in it. */
+static iso_status measure_activations(iso_budget_memory *out, const iso_config *config) {
+    iso_config one = *config;
+    iso_dry_run run;
+    one.train.threads = 1; /* (I3): scratch, which is left out, goes with the machine's threads */
+    iso_status status = iso_dry_run_make(&run, &one, "cpu", ISO_F32);
+    out->activations_bound = status == ISO_ERR_UNSUPPORTED;
+    if (out->activations_bound) {
+        one.train.precision = ISO_PRECISION_FP32;
+        status = iso_dry_run_make(&run, &one, "cpu", ISO_F32);
+    }
+    if (status == ISO_OK) out->activations = run.model.activations;
+    return status;
+}
+
 static iso_status measure_memory(iso_budget_memory *out, const iso_config *config) {
     bool bf16 = config->train.precision == ISO_PRECISION_BF16;
     iso_number_format format = bf16 ? ISO_FORMAT_BF16 : ISO_FORMAT_FP32;
     const iso_shape *shape = &config->model;
-    iso_config one = *config;
-    iso_dry_run run;
-    one.train.threads = 1; /* (I3): scratch, which is left out, goes with the machine's threads */
     ISO_TRY(iso_memory_state(&out->state, shape, format));
-    ISO_TRY(iso_dry_run_make(&run, &one, "cpu", ISO_F32));
-    out->activations = run.model.activations;
+    ISO_TRY(measure_activations(out, config));
     out->training = out->state.sum + out->activations;
     ISO_TRY(iso_memory_weights(&out->weights, shape, format));
     ISO_TRY(iso_memory_touched(&out->touched, shape, format, 1));
@@ -179,6 +191,12 @@ static void note_speed(iso_budget *b) {
                                   "MoEs some of it: measure yours\n");
 }
 
+static void note_memory(iso_budget *b) {
+    if (b->models[0].memory.activations_bound)
+        iso_str_append(&b->notes, "this processor does not train in bf16: activations are those of "
+                                  "fp32, more than bf16 needs\n");
+}
+
 static bool has_line(const char *lines, const char *line, size_t n) {
     while (lines && *lines) {
         size_t length = strcspn(lines, "\n");
@@ -214,5 +232,6 @@ void iso_budget_notes_make(iso_budget *b) {
     note_epochs(b);
     note_law(b);
     note_speed(b);
+    note_memory(b);
     note_warnings(b);
 }

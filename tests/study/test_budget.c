@@ -157,7 +157,13 @@ static void memory(void **state) {
             iso_config config = b->models[i].config;
             iso_dry_run run;
             config.train.threads = 2;
-            assert_int_equal(iso_dry_run_make(&run, &config, "cpu", ISO_F32), ISO_OK);
+            iso_status status = iso_dry_run_make(&run, &config, "cpu", ISO_F32);
+            assert_true(b->models[i].memory.activations_bound == (status == ISO_ERR_UNSUPPORTED));
+            if (status == ISO_ERR_UNSUPPORTED) {
+                config.train.precision = ISO_PRECISION_FP32;
+                status = iso_dry_run_make(&run, &config, "cpu", ISO_F32);
+            }
+            assert_int_equal(status, ISO_OK);
             assert_int_equal(b->models[i].memory.activations, run.model.activations);
             int64_t total = b->models[i].plan.counts.params_total;
             assert_int_equal(b->models[i].memory.weights, total * (precision ? 2 : 4));
@@ -166,7 +172,8 @@ static void memory(void **state) {
         before[precision] = b->models[3].memory.activations;
         iso_budget_free(b);
     }
-    assert_int_equal(before[0], before[1]);
+    assert_true(before[1] <= before[0]);
+    goal.base.train.precision = ISO_PRECISION_FP32;
     goal.base.train.micro_batch_size *= 2;
     iso_budget *b = make(&goal);
     assert_near((double)b->models[3].memory.activations, 2 * (double)before[0], 0.05);
