@@ -103,7 +103,12 @@ static void draw_series(iso_plot *plot, const iso_budget *b, const series *s, do
         iso_plot_dot(plot, s->class, x[i], y[i], 4.5, tooltip);
         free(tooltip);
     }
-    if (s->label) iso_plot_text(plot, s->class, x[n - 1], y[n - 1], 4, -10, "end", s->label);
+    if (!s->label) return;
+    /* Above the last dot, or below it where the baseline's level would run through the words. */
+    double level = iso_plot_y(plot, s->value(&b->models[0]) / scale);
+    double above = iso_plot_y(plot, y[n - 1]) - level;
+    double dy = above > 0 && above < 30 ? 20 : -10;
+    iso_plot_text(plot, s->class, x[n - 1], y[n - 1], 4, dy, "end", s->label);
 }
 
 /* The baseline, which has no place on the axis of rates: a level from edge to edge. */
@@ -178,8 +183,8 @@ static void panel_memory(iso_str *out, const iso_budget *b) {
     y.unit = unit;
     iso_plot plot;
     panel_open(&plot, out, "plan-memory", "Memory against activation rate", rate_axis(b), y, 0, 1);
-    const series training = {training_of, "s1", "to train"};
-    const series touched = {touched_of, "s2", "read per token (inference)"};
+    const series training = {training_of, "s1", "MoE, to train"};
+    const series touched = {touched_of, "s2", "MoE, read per token (inference)"};
     draw_dense(&plot, "s0", training_of(&b->models[0]) / scale, "dense, to train", -7);
     draw_dense(&plot, "s0 thin", touched_of(&b->models[0]) / scale, "dense, read per token", -7);
     draw_series(&plot, b, &training, scale);
