@@ -240,6 +240,29 @@ static void test_token_law_coverage(void **state) {
         fail_msg("of 400 intervals %d hold the exponent, %d the fall", n_exponent, n_fall);
 }
 
+/* Scatter that seeds don't explain: everything widens, what is linear at a fixed exponent too. */
+static void test_token_law_scatter(void **state) {
+    double y[6][2];
+    iso_scan_point points[6];
+    iso_token_law smooth, jagged;
+    for (int scatter = 0; scatter < 2; scatter++) {
+        for (int i = 0; i < 6; i++) {
+            points[i] = (iso_scan_point){1e6 * pow(2.0, i), y[i], 2, 0.0};
+            for (int j = 0; j < 2; j++)
+                y[i][j] = 2.5 + 100.0 * pow(points[i].x, -0.4) + (j ? 0.0005 : -0.0005) +
+                          (i % 2 ? 0.01 : -0.01) * scatter;
+        }
+        assert_int_equal(iso_token_law_fit(scatter ? &jagged : &smooth, points, 6, NULL, NAN),
+                         ISO_OK);
+    }
+    assert_true(smooth.inflation == 1.0);
+    assert_true(jagged.inflation > 10.0);
+    assert_true(jagged.exponent_low <= 0.4 && jagged.exponent_high >= 0.4);
+    assert_true(jagged.exponent_high - jagged.exponent_low >
+                5.0 * (smooth.exponent_high - smooth.exponent_low));
+    near(jagged.variance[40] / smooth.variance[40], pow(jagged.inflation, 2.0), 1e-6);
+}
+
 static void test_reuse(void **state) {
     static const double once_bpc[2] = {3.080, 3.0755}, repeated_bpc[2] = {3.095, 3.101};
     iso_scan_point points[4], once = {8e6, once_bpc, 2, 0.0}, again = {8e6, repeated_bpc, 2, 0.0};
@@ -279,6 +302,7 @@ int main(void) {
         cmocka_unit_test(test_token_law),
         cmocka_unit_test(test_token_law_exact),
         cmocka_unit_test(test_token_law_coverage),
+        cmocka_unit_test(test_token_law_scatter),
         cmocka_unit_test(test_reuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
