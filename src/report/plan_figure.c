@@ -107,7 +107,7 @@ static void draw_series(iso_plot *plot, const iso_budget *b, const series *s, do
     /* Above the last dot, or below it where the baseline's level would run through the words. */
     double level = iso_plot_y(plot, s->value(&b->models[0]) / scale);
     double above = iso_plot_y(plot, y[n - 1]) - level;
-    double dy = above > 0 && above < 30 ? 20 : -10;
+    double dy = above > 0 && above < 24 ? 32 : -10;
     iso_plot_text(plot, s->class, x[n - 1], y[n - 1], 4, dy, "end", s->label);
 }
 
