@@ -66,11 +66,14 @@ static void add_time(cli_table *table, double seconds) {
         cli_table_addf(table, "%.3g h", hours);
 }
 
+/* A law of runs of one size knows no error for another: then there is no interval. */
 static void add_gap(cli_table *table, const iso_budget_model *m) {
-    if (m->has_forecast)
+    if (!m->has_forecast)
+        cli_table_add(table, "-");
+    else if (isfinite(m->forecast.half))
         cli_table_addf(table, "%+.3f \xc2\xb1 %.3f", m->forecast.value, m->forecast.half);
     else
-        cli_table_add(table, "-");
+        cli_table_addf(table, "%+.3f \xc2\xb1 ?", m->forecast.value);
 }
 
 static void training_table(cli_table *table, const iso_budget *b) {
@@ -174,10 +177,12 @@ static void say_expected(iso_str *out, const iso_budget *b) {
                     gap > 0 ? "MoE is" : "Dense is", fabs(gap) > half ? "" : ", but not surely",
                     best->name);
     say_rate(out, best->plan.counts.activation_rate);
-    iso_str_appendf(out,
-                    " active is %s by %.3f \xc2\xb1 %.3f bits per character (95 %%). The best rate "
-                    "is about ",
-                    gap > 0 ? "better" : "worse", fabs(gap), half);
+    iso_str_appendf(out, " active is %s by %.3f", gap > 0 ? "better" : "worse", fabs(gap));
+    if (isfinite(half))
+        iso_str_appendf(out, " \xc2\xb1 %.3f bits per character (95 %%)", half);
+    else
+        iso_str_append(out, " bits per character, with an error that these runs cannot tell");
+    iso_str_append(out, ". The best rate is about ");
     say_rate(out, b->curve.best_rate);
     if (b->curve.best_at_edge) iso_str_append(out, ", at the edge of what is known");
     if (isfinite(b->curve.better.low) && isfinite(b->curve.better.high)) {

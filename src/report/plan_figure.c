@@ -192,12 +192,17 @@ static void panel_memory(iso_str *out, const iso_budget *b) {
     panel_close(&plot);
 }
 
+/* Without a known error the band has no width. */
+static double half_of(const iso_gap_forecast *f) {
+    return isfinite(f->half) ? f->half : 0.0;
+}
+
 static void gap_axis(iso_axis *y, const iso_budget *b) {
     double low = 0, high = 0;
     for (int i = 0; i < ISO_GAP_CURVE_POINTS; i++) {
         const iso_gap_forecast *f = &b->curve.gap[i];
-        include(&low, &high, f->value - f->half);
-        include(&low, &high, f->value + f->half);
+        include(&low, &high, f->value - half_of(f));
+        include(&low, &high, f->value + half_of(f));
     }
     *y = iso_axis_over(low, high, 0.1, false);
     y->label = "expected gap to dense, above 0 the MoE is better";
@@ -211,8 +216,8 @@ static void panel_gap(iso_str *out, const iso_budget *b) {
     gap_axis(&y, b);
     for (int i = 0; i < ISO_GAP_CURVE_POINTS; i++) {
         value[i] = b->curve.gap[i].value;
-        low[i] = value[i] - b->curve.gap[i].half;
-        high[i] = value[i] + b->curve.gap[i].half;
+        low[i] = value[i] - half_of(&b->curve.gap[i]);
+        high[i] = value[i] + half_of(&b->curve.gap[i]);
     }
     panel_open(&plot, out, "plan-gap", "Expected gap against activation rate", rate_axis(b), y, 1,
                1);
@@ -227,7 +232,9 @@ static void panel_gap(iso_str *out, const iso_budget *b) {
         free(tooltip);
     }
     iso_plot_text(&plot, "small", plot.x.max, y.min, -4, -8, "end",
-                  b->extrapolated ? "band: 95 %; extrapolated" : "band: 95 %");
+                  !isfinite(b->curve.gap[0].half) ? "error unknown"
+                  : b->extrapolated               ? "band: 95 %; extrapolated"
+                                                  : "band: 95 %");
     panel_close(&plot);
 }
 

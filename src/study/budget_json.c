@@ -60,10 +60,10 @@ static json_t *memory_to_json(const iso_budget_memory *memory) {
 }
 
 static json_t *forecast_to_json(const iso_gap_forecast *f) {
-    return json_pack("{sf sf so so so sb}", "gap_bpc", f->value, "half_width_95", f->half,
-                     "standard_error", real_or_null(f->se), "leave_one_out", real_or_null(f->loo),
-                     "leave_one_scale_out", real_or_null(f->scale), "in_fitted_region",
-                     f->in_region);
+    return json_pack("{sf so so so so sb}", "gap_bpc", f->value, "half_width_95",
+                     real_or_null(f->half), "standard_error", real_or_null(f->se), "leave_one_out",
+                     real_or_null(f->loo), "leave_one_scale_out", real_or_null(f->scale),
+                     "in_fitted_region", f->in_region);
 }
 
 static json_t *model_to_json(const iso_budget *b, const iso_budget_model *m) {
