@@ -10,6 +10,10 @@
 #define RUN_CHARS  28
 #define SIDE_CHARS 20
 
+/* Sentences about faulty runs. */
+#define MAX_FAULTS  8
+#define FAULT_CHARS 400
+
 /* A running run that has written nothing for so long, and for so many of its steps, is told apart:
  * it may have been killed. */
 #define SILENT_S     120
@@ -140,26 +144,35 @@ static void print_sums(const sums *all, int64_t n_runs) {
     printf("\n");
 }
 
-/* What is wrong with which run, in whole sentences. */
+/* What is wrong with a run, in a sentence; NULL if nothing is. The caller frees it. */
+static char *fault_of(const iso_rows *rows, int64_t i, double now_s) {
+    char duration[32];
+    const char *path = text_of(rows, i, "path");
+    double silence = silence_of(rows, i, now_s);
+    if (has_state(rows, i, "unreadable"))
+        return iso_strf("unreadable: %s", text_of(rows, i, "message"));
+    if (silence > 0)
+        return iso_strf("silent: %s has written nothing for %s; if it was killed, starting it "
+                        "again goes on from its last checkpoint",
+                        path, iso_str_duration(duration, silence));
+    if (has_state(rows, i, "finished") && *text_of(rows, i, "problems"))
+        return iso_strf("unsound: %s: %s", path, text_of(rows, i, "problems"));
+    return NULL;
+}
+
 static void print_faults(const iso_rows *rows, double now_s) {
-    char text[32];
+    int64_t n_faults = 0;
     for (int64_t i = 0; i < rows->n_rows; i++) {
-        const char *path = text_of(rows, i, "path");
-        double silence = silence_of(rows, i, now_s);
-        if (has_state(rows, i, "unreadable")) {
-            char *why = study_short_text(text_of(rows, i, "message"), 400);
-            printf("unreadable: %s\n", why);
-            free(why);
-        } else if (silence > 0) {
-            printf("silent: %s has written nothing for %s; if it was killed, starting it again "
-                   "goes on from its last checkpoint\n",
-                   path, iso_str_duration(text, silence));
-        } else if (has_state(rows, i, "finished") && *text_of(rows, i, "problems")) {
-            char *why = study_short_text(text_of(rows, i, "problems"), 400);
-            printf("unsound: %s: %s\n", path, why);
-            free(why);
+        char *fault = fault_of(rows, i, now_s);
+        if (fault && n_faults++ < MAX_FAULTS) {
+            char *shown = study_short_text(fault, FAULT_CHARS);
+            printf("%s\n", shown);
+            free(shown);
         }
+        free(fault);
     }
+    if (n_faults > MAX_FAULTS)
+        printf("and %" PRId64 " more such runs: --json shows all\n", n_faults - MAX_FAULTS);
 }
 
 static void print_text(const iso_rows *rows) {
