@@ -38,7 +38,8 @@ typedef struct loss_job {
     /* The vocabulary's blocks; the last may be shorter. */
     int64_t n_blocks, block_vocab, ld; /* ld: floats from token to token of a block */
     int64_t chunk_tokens;
-    float *z;            /* (n_blocks,chunk_tokens,ld); forward: a block for each thread */
+    float *z;            /* (n_blocks,chunk_tokens,ld), or a piece's part for each thread */
+    bool keeps_z;        /* the former: for backward, or because it is not more */
     float *max, *sum;    /* (n_blocks,chunk_tokens); sum becomes the factor of e^(z - max) */
     float *target_logit; /* (chunk_tokens) */
     float *x_clean;      /* (chunk_tokens,H): x where some have no target */
@@ -113,7 +114,7 @@ static void tokens_piece(void *ctx, int64_t i_piece, int i_thread) {
     const loss_job *job = ctx;
     int64_t first = i_piece * BLOCK_TOKENS, n = cpu_min(BLOCK_TOKENS, job->n_tokens - first);
     int64_t H = job->H;
-    float *z = job->z + (job->backward ? first : i_thread * BLOCK_TOKENS) * job->ld;
+    float *z = job->z + (job->keeps_z ? first : i_thread * BLOCK_TOKENS) * job->ld;
     block_logits(job, z, 0, first, n);
     for (int64_t t = first; t < first + n; t++) finish_token(job, t);
     if (!job->backward) return;
@@ -135,7 +136,7 @@ static void dw_piece(void *ctx, int64_t i_piece, int i_thread) {
 
 static void logits_piece(void *ctx, int64_t i_block, int i_thread) {
     const loss_job *job = ctx;
-    float *z = job->z + (job->backward ? i_block : i_thread) * job->chunk_tokens * job->ld;
+    float *z = job->z + (job->keeps_z ? i_block : i_thread) * job->chunk_tokens * job->ld;
     block_logits(job, z, i_block, 0, job->n_tokens);
 }
 
@@ -216,7 +217,9 @@ static void cut(loss_job *job, int64_t T) {
 static void take_scratch(loss_job *job, iso_arena *scratch) {
     int64_t tokens = job->chunk_tokens, H = job->H, n_z = job->n_blocks * tokens;
     bool is_small = job->n_blocks == 1;
-    if (!job->backward) n_z = iso_exec_n_threads(job->ex) * (is_small ? BLOCK_TOKENS : tokens);
+    int64_t n_threads_z = iso_exec_n_threads(job->ex) * (is_small ? BLOCK_TOKENS : tokens);
+    job->keeps_z = job->backward || n_z <= n_threads_z;
+    if (!job->keeps_z) n_z = n_threads_z;
     job->z = iso_arena_take(scratch, n_z * job->ld, sizeof(float));
     job->max = iso_arena_take(scratch, job->n_blocks * tokens, sizeof(float));
     job->sum = iso_arena_take(scratch, job->n_blocks * tokens, sizeof(float));
