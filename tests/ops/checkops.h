@@ -21,9 +21,10 @@ typedef struct check_operand {
     bool is_narrow; /* of exec->narrow; other REAL operands are of exec->dtype */
     int n_dims;
     int64_t dims[3];
-    double spread;    /* inputs: standard deviation */
-    double tolerance; /* outputs: absolute error allowed, in units of 2^-23 */
-    int32_t *ints;    /* CHECK_INT inputs: the contents */
+    double spread;     /* inputs: standard deviation */
+    double tolerance;  /* outputs: absolute error allowed, in units of 2^-23 */
+    double half_error; /* outputs that bf16 is used for inside: absolute error allowed besides */
+    int32_t *ints;     /* CHECK_INT inputs: the contents */
 } check_operand;
 
 typedef struct check_case {

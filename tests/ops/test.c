@@ -32,6 +32,7 @@ bool check_exec_create(iso_exec *ex, const check_case *c, const char *backend, i
 /* What is stored in bf16 is rounded once more. */
 static double allowed(const check_operand *o, iso_dtype dtype, double want) {
     double rounding = dtype == ISO_BF16 && o->is_narrow ? 0x1p-8 * fabs(want) : 0;
+    if (dtype == ISO_BF16 && o->half_error > 0) rounding += o->half_error + 0x1p-7 * fabs(want);
     if (o->tolerance == 0) return rounding + (o->kind == CHECK_DOUBLE ? 1e-12 * fabs(want) : 0);
     return rounding + (o->tolerance + 8 * fabs(want)) * 0x1p-23;
 }

@@ -26,9 +26,9 @@ typedef struct forward {
     int64_t d, ld; /* ld: d, rounded up to whole vectors */
     float slope;   /* in units of log 2, as all scores are */
     const float *far;
-    float *k, *v; /* (S,ld) */
-    float *q_t;   /* (ld,QUERIES): scaled */
-    float *p;     /* (KEYS,QUERIES); also holds rows (QUERIES,ld) on their way in and out */
+    float *k, *v; /* (S,ld): rows, pairs */
+    float *q_t;   /* (ld,QUERIES): pairs of numbers of a query, scaled */
+    float *p;     /* (KEYS,QUERIES): scores, then pairs of keys; and rows on their way in and out */
     float *o_t;   /* (ld,QUERIES) */
     float *max, *sum, *grown; /* (QUERIES); grown: 2^(old max - max) */
     attention_ahead ahead;
@@ -84,7 +84,8 @@ UNCHECKED VEC_INLINE void score_tile(const forward *f, int n_regs, float *p, con
                                      float *max, int64_t query, int64_t j) {
     vec acc[TILE_ROWS][TILE_REGS];
     tile_zero(acc);
-    tile_product(acc, n_regs, f->k + j * f->ld, f->ld, 1, q_t, QUERIES, f->d);
+    int64_t ld = f->ld / NUMBERS;
+    tile_product(acc, n_regs, f->k + j * ld, ld, 1, q_t, QUERIES, cpu_ceil_div(f->d, NUMBERS));
     if (f->far) {
 #pragma GCC unroll 8
         for (int r = 0; r < TILE_ROWS; r++)
@@ -134,10 +135,16 @@ static void softmax(const forward *f, const float *old_max, int64_t first, int n
         int64_t n = cpu_min(n_keys, first + col + VEC_LANES - key);
         vec max = vec_load(f->max + col), grown = vec_exp2(vec_load(old_max + col) - max);
         vec sum = vec_load(f->sum + col) * grown;
-        for (int64_t i = 0; i < n; i++) {
-            vec p = vec_exp2(vec_load(f->p + i * QUERIES + col) - max);
+        for (int64_t i = 0; i < n; i += NUMBERS) {
+            float *scores_i = f->p + i * QUERIES + col, *out = f->p + i / NUMBERS * QUERIES + col;
+            vec p = vec_exp2(vec_load(scores_i) - max);
             sum += p;
-            vec_store(f->p + i * QUERIES + col, p);
+#if NUMBERS == 2
+            vec odd = vec_exp2(vec_load(scores_i + QUERIES) - max);
+            sum += odd;
+            p = pair_words(p, odd);
+#endif
+            vec_store(out, p);
         }
         vec_store(f->sum + col, sum);
         vec_store(f->grown + col, grown);
@@ -158,8 +165,8 @@ UNCHECKED VEC_INLINE void output_tile(const forward *f, int n_regs, bool grows, 
             for (int r = 0; r < TILE_ROWS; r++) acc[r][v] *= grown;
         }
     }
-    tile_product(acc, n_regs, f->v + (key + i) * f->ld + c, 1, f->ld, f->p + i * QUERIES + col,
-                 QUERIES, n);
+    tile_product(acc, n_regs, f->v + (key + i) / NUMBERS * f->ld + c, 1, f->ld,
+                 f->p + i / NUMBERS * QUERIES + col, QUERIES, n / NUMBERS);
     tile_store(o_t, QUERIES, acc, n_regs);
 }
 
@@ -189,8 +196,9 @@ static void forward_block(forward *f, float *o, int64_t ld_o, float *lse, const 
                           int64_t ld_q, int64_t first, int64_t n) {
     int n_regs = (int)cpu_ceil_div(n, VEC_LANES);
     float old_max[QUERIES], *rows = f->p;
-    attention_read(rows, f->ld, n_regs * VEC_LANES, q, ld_q, n, f->d, LOG2_E / sqrtf((float)f->d));
-    ISO_ISA_NAME(iso_cpu_transpose)(f->q_t, QUERIES, rows, f->ld, n_regs * VEC_LANES, f->ld);
+    attention_rows(rows, f->ld, n_regs * VEC_LANES, q, ld_q, n, f->d, LOG2_E / sqrtf((float)f->d));
+    ISO_ISA_NAME(iso_cpu_transpose)
+    (f->q_t, QUERIES, rows, f->ld / NUMBERS, n_regs * VEC_LANES, f->ld / NUMBERS);
     memset(f->o_t, 0, (size_t)(f->ld * QUERIES) * sizeof *f->o_t);
     for (int i = 0; i < QUERIES; i++) f->max[i] = MASKED, f->sum[i] = 0;
     for (int64_t key = 0; key < first + n; key += KEYS) {
@@ -225,8 +233,8 @@ static void forward_piece(void *ctx, int64_t i_piece, int i_thread) {
     attention_ahead_init(&f.ahead, S, f.d);
     for (int i = 0; i < 3; i++) attention_ahead_in(&f.ahead, next_q + i * H, 3 * H);
     attention_ahead_out(&f.ahead, o, H);
-    attention_read(f.k, f.ld, round_up(end, TILE_ROWS), q + H, 3 * H, end, f.d, 1);
-    attention_read(f.v, f.ld, round_up(end, TILE_ROWS), q + 2 * H, 3 * H, end, f.d, 1);
+    attention_rows(f.k, f.ld, round_up(end, TILE_ROWS), q + H, 3 * H, end, f.d, 1);
+    attention_pairs(f.v, f.ld, round_up(end, TILE_ROWS), q + 2 * H, 3 * H, end, f.d, 1);
     for (int64_t i = begin; i < end; i += QUERIES)
         forward_block(&f, o + i * H, H, job->lse + i_head * S + i, q + i * 3 * H, 3 * H, i,
                       cpu_min(QUERIES, end - i));

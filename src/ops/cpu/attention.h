@@ -1,9 +1,13 @@
 /* attention.h - what the two directions of attention share: blocks, copies, and a register tile.
  *
- * Both work on blocks of QUERIES queries by KEYS keys of one head, in fp32, in the thread's
- * scratch. Blocks of scores lie transposed, a row per key with the queries in the lanes of vectors:
- * so maxima, sums, log-sum-exp and biases are whole vectors, and nothing is added across lanes.
- * Only attention_read and attention_write know how tensors are stored.
+ * Both work on blocks of QUERIES queries by KEYS keys of one head, in the thread's scratch. Blocks
+ * of scores lie transposed, a row per key with the queries in the lanes of vectors: so maxima,
+ * sums, log-sum-exp and biases are whole vectors, and nothing is added across lanes. Only
+ * attention_rows, attention_pairs and attention_write know how tensors are stored.
+ *
+ * Operands of products are words of 4 bytes: a float, or, compiled for AVX512-BF16, two bf16
+ * numbers that follow each other along the inner dimension. "Rows" of such words hold neighbours of
+ * a row in a word, "pairs" neighbours of a column; of floats both are the same. Results are floats.
  *
  * (I1) rows and lanes beyond S and d exist in scratch and are 0, so that no tile has a rest; (I2)
  * what is masked is replaced before it is used, by registers: a register of which all queries come
@@ -13,6 +17,7 @@
 #define ISO_OPS_CPU_ATTENTION_H
 
 #include "ops/cpu/cpu.h"
+#include "ops/cpu/half.h"
 #include "ops/cpu/vec.h"
 
 /* A tile of C: as many registers as leave room for TILE_REGS of B and one of A. */
@@ -25,6 +30,11 @@
 #else
 #define TILE_ROWS 4
 #define TILE_REGS 2
+#endif
+#ifdef __AVX512BF16__
+#define NUMBERS 2 /* in a word */
+#else
+#define NUMBERS 1
 #endif
 #define QUERIES 96
 #define KEYS    64
@@ -63,8 +73,19 @@ VEC_INLINE float *take(float **free_part, int64_t n) {
     return out;
 }
 
-/* acc[r][v] += sum over k of a[r a_row + k a_col] b[k ldb + v VEC_LANES + lane]. n_regs is a
- * constant; inlined once for each. */
+/* acc + a b, a: one word for all lanes. */
+VEC_INLINE vec multiply_add(vec acc, const float *a, vec b) {
+#if NUMBERS == 2
+    int32_t word;
+    memcpy(&word, a, sizeof word);
+    return (vec)_mm512_dpbf16_ps((__m512)acc, (__m512bh)_mm512_set1_epi32(word), (__m512bh)b);
+#else
+    return acc + *a * b;
+#endif
+}
+
+/* acc[r][v] += sum over k of a[r a_row + k a_col] b[k ldb + v VEC_LANES + lane], in words. n_regs
+ * is a constant; inlined once for each. */
 VEC_INLINE void tile_product(vec acc[TILE_ROWS][TILE_REGS], int n_regs, const float *a,
                              int64_t a_row, int64_t a_col, const float *b, int64_t ldb, int64_t K) {
     for (int64_t k = 0; k < K; k++, a += a_col, b += ldb) {
@@ -74,7 +95,8 @@ VEC_INLINE void tile_product(vec acc[TILE_ROWS][TILE_REGS], int n_regs, const fl
 #pragma GCC unroll 8
         for (int r = 0; r < TILE_ROWS; r++)
 #pragma GCC unroll 3
-            for (int v = 0; v < n_regs; v++) acc[r][v] += a[r * a_row] * col[v];
+            for (int v = 0; v < n_regs; v++)
+                acc[r][v] = multiply_add(acc[r][v], a + r * a_row, col[v]);
     }
 }
 
@@ -99,13 +121,38 @@ VEC_INLINE void tile_store(float *c, int64_t ldc, vec acc[TILE_ROWS][TILE_REGS],
         for (int v = 0; v < n_regs; v++) vec_store(c + r * ldc + v * VEC_LANES, acc[r][v]);
 }
 
-/* out (n_padded,ld_out) = scale in (n,d), rows ld_in apart, and 0 beyond n and d. */
-VEC_INLINE void attention_read(float *out, int64_t ld_out, int64_t n_padded, const float *in,
+/* out (n_padded,ld / NUMBERS words) = scale in (n,d), rows ld_in apart, and 0 beyond n and d. */
+VEC_INLINE void attention_rows(float *out, int64_t ld, int64_t n_padded, const float *in,
                                int64_t ld_in, int64_t n, int64_t d, float scale) {
     for (int64_t i = 0; i < n; i++)
-        for (int64_t c = 0; c < ld_out; c += VEC_LANES)
-            vec_store(out + i * ld_out + c, vec_load_upto(in + i * ld_in + c, d - c) * scale);
-    memset(out + n * ld_out, 0, (size_t)((n_padded - n) * ld_out) * sizeof *out);
+        for (int64_t c = 0; c < ld; c += VEC_LANES)
+            act_store(out, NUMBERS == 2, i * ld + c,
+                      vec_load_upto(in + i * ld_in + c, d - c) * scale, VEC_LANES);
+    memset(out + n * ld / NUMBERS, 0, (size_t)((n_padded - n) * ld / NUMBERS) * sizeof *out);
+}
+
+/* Two rows of numbers as words. */
+VEC_INLINE vec pair_words(vec even, vec odd) {
+    return (vec)(__builtin_convertvector(half_round(even), word_lanes) |
+                 __builtin_convertvector(half_round(odd), word_lanes) << 16);
+}
+
+/* out (n_padded / NUMBERS,ld words) = the same. n_padded is even. */
+VEC_INLINE void attention_pairs(float *out, int64_t ld, int64_t n_padded, const float *in,
+                                int64_t ld_in, int64_t n, int64_t d, float scale) {
+    if (NUMBERS == 1) {
+        attention_rows(out, ld, n_padded, in, ld_in, n, d, scale);
+        return;
+    }
+    for (int64_t i = 0; i < n; i += 2)
+        for (int64_t c = 0; c < ld; c += VEC_LANES) {
+            const float *row = in + i * ld_in + c;
+            vec odd = i + 1 < n ? vec_load_upto(row + ld_in, d - c) : vec_set(0);
+            vec_store(out + i / 2 * ld + c,
+                      pair_words(vec_load_upto(row, d - c) * scale, odd * scale));
+        }
+    int64_t end = (n + 1) / 2;
+    memset(out + end * ld, 0, (size_t)((n_padded / 2 - end) * ld) * sizeof *out);
 }
 
 /* Row i of out (n,d), rows ld_out apart, = scale, or scale[i] if there is an array, times in's. */

@@ -26,19 +26,23 @@ typedef struct backward {
     int64_t begin; /* the chunk's first key: row 0 of k, v, dk, dv */
     float slope;   /* in units of log 2, as all scores are */
     const float *far;
-    float *k, *v, *dk, *dv;  /* (chunk_rows,ld) */
-    float *q, *g;            /* (QUERIES,ld): scaled queries, do */
-    float *q_t, *g_t, *dq_t; /* (ld,QUERIES) */
-    float *p, *ds;           /* (KEYS,QUERIES) */
-    float *lse, *delta;      /* (QUERIES); lse in units of log 2, delta = do o */
+    float *k, *v, *dk, *dv; /* (chunk_rows,ld): rows; rows; floats */
+    float *k_pairs;         /* (chunk_rows,ld) */
+    float *q, *g;           /* (QUERIES,ld): pairs of scaled queries, of do */
+    float *q_t, *g_t;       /* (ld,QUERIES): the same, transposed, pairs of numbers of a query */
+    float *dq_t;            /* (ld,QUERIES) */
+    float *p, *ds;          /* (KEYS,QUERIES): rows */
+    float *ds_pairs;        /* (KEYS,QUERIES): pairs of keys */
+    float *lse, *delta;     /* (QUERIES); lse in units of log 2, delta = do o */
     attention_ahead ahead;
 } backward;
 
 static int64_t backward_floats(const iso_attention *at, const attention_cut *cut) {
     int64_t ld = round_up(at->d, VEC_LANES);
     int64_t rows = round_up(cpu_min(cut->chunk_rows, at->S), TILE_ROWS);
-    return 4 * round_up(rows * ld, 16) + 5 * ld * QUERIES + 2 * cpu_max(KEYS, ld) * QUERIES +
-           2 * QUERIES;
+    int64_t n_pairs = NUMBERS - 1; /* of floats, rows are pairs */
+    return (4 + n_pairs) * round_up(rows * ld, 16) + 5 * ld * QUERIES +
+           (2 + n_pairs) * cpu_max(KEYS, ld) * QUERIES + 2 * QUERIES;
 }
 
 static backward backward_of(const backward_job *job, int64_t i_head, int64_t begin, int i_thread) {
@@ -51,6 +55,7 @@ static backward backward_of(const backward_job *job, int64_t i_head, int64_t beg
     w.v = take(&scratch, rows * w.ld);
     w.dk = take(&scratch, rows * w.ld);
     w.dv = take(&scratch, rows * w.ld);
+    w.k_pairs = NUMBERS == 1 ? w.k : take(&scratch, rows * w.ld);
     w.q = take(&scratch, QUERIES * w.ld);
     w.g = take(&scratch, QUERIES * w.ld);
     w.q_t = take(&scratch, w.ld * QUERIES);
@@ -58,18 +63,20 @@ static backward backward_of(const backward_job *job, int64_t i_head, int64_t beg
     w.dq_t = take(&scratch, w.ld * QUERIES);
     w.p = take(&scratch, cpu_max(KEYS, w.ld) * QUERIES);
     w.ds = take(&scratch, cpu_max(KEYS, w.ld) * QUERIES);
+    w.ds_pairs = NUMBERS == 1 ? w.ds : take(&scratch, cpu_max(KEYS, w.ld) * QUERIES);
     w.lse = take(&scratch, QUERIES);
     w.delta = take(&scratch, QUERIES);
     return w;
 }
 
 /* p and ds of keys j.. (row i of the chunk) and n_regs registers of queries, from column col on. */
-UNCHECKED VEC_INLINE void score_tile(const backward *w, int n_regs, float *p, float *ds,
-                                     int64_t col, int64_t query, int64_t j) {
+UNCHECKED VEC_INLINE void score_tile(const backward *w, int n_regs, int64_t i, int64_t col,
+                                     int64_t query, int64_t j) {
     vec acc[TILE_ROWS][TILE_REGS];
-    int64_t row = (j - w->begin) * w->ld;
+    int64_t ld = w->ld / NUMBERS, row = (j - w->begin) * ld, at = i * QUERIES + col;
+    int64_t n_words = cpu_ceil_div(w->d, NUMBERS);
     tile_zero(acc);
-    tile_product(acc, n_regs, w->k + row, w->ld, 1, w->q_t + col, QUERIES, w->d);
+    tile_product(acc, n_regs, w->k + row, ld, 1, w->q_t + col, QUERIES, n_words);
     if (w->far) {
 #pragma GCC unroll 8
         for (int r = 0; r < TILE_ROWS; r++)
@@ -89,18 +96,26 @@ UNCHECKED VEC_INLINE void score_tile(const backward *w, int n_regs, float *p, fl
         vec lse = vec_load(w->lse + col + v * VEC_LANES);
 #pragma GCC unroll 8
         for (int r = 0; r < TILE_ROWS; r++)
-            vec_store(p + r * QUERIES + v * VEC_LANES, vec_exp2(acc[r][v] - lse));
+            act_store(w->p, NUMBERS == 2, at + r * QUERIES + v * VEC_LANES,
+                      vec_exp2(acc[r][v] - lse), VEC_LANES);
     }
     tile_zero(acc);
-    tile_product(acc, n_regs, w->v + row, w->ld, 1, w->g_t + col, QUERIES, w->d);
+    tile_product(acc, n_regs, w->v + row, ld, 1, w->g_t + col, QUERIES, n_words);
 #pragma GCC unroll 3
     for (int v = 0; v < n_regs; v++) {
         vec delta = vec_load(w->delta + col + v * VEC_LANES);
 #pragma GCC unroll 8
         for (int r = 0; r < TILE_ROWS; r++) {
-            int64_t at = r * QUERIES + v * VEC_LANES;
-            vec_store(ds + at, vec_load(p + at) * (acc[r][v] - delta));
+            int64_t at_r = at + r * QUERIES + v * VEC_LANES;
+            acc[r][v] = act_load(w->p, NUMBERS == 2, at_r, VEC_LANES) * (acc[r][v] - delta);
+            act_store(w->ds, NUMBERS == 2, at_r, acc[r][v], VEC_LANES);
         }
+#if NUMBERS == 2
+#pragma GCC unroll 8
+        for (int r = 0; r < TILE_ROWS; r += 2)
+            vec_store(w->ds_pairs + (i + r) / 2 * QUERIES + col + v * VEC_LANES,
+                      pair_words(acc[r][v], acc[r + 1][v]));
+#endif
     }
 }
 
@@ -110,21 +125,20 @@ UNCHECKED static void scores(backward *w, int64_t first, int n_regs, int64_t key
             int64_t j = key + i;
             int end = (int)cpu_min(strip + TILE_REGS, n_regs);
             int reg = (int)cpu_max(strip, first_reg(first, j));
-            int64_t col = reg * VEC_LANES, at = i * QUERIES + col;
-            if (TILE_REGS > 2 && end - reg == 3)
-                score_tile(w, 3, w->p + at, w->ds + at, col, first + col, j);
-            if (end - reg == 2) score_tile(w, 2, w->p + at, w->ds + at, col, first + col, j);
-            if (end - reg == 1) score_tile(w, 1, w->p + at, w->ds + at, col, first + col, j);
+            int64_t col = reg * VEC_LANES;
+            if (TILE_REGS > 2 && end - reg == 3) score_tile(w, 3, i, col, first + col, j);
+            if (end - reg == 2) score_tile(w, 2, i, col, first + col, j);
+            if (end - reg == 1) score_tile(w, 1, i, col, first + col, j);
             attention_ahead_step(&w->ahead);
         }
 }
 
-/* Rows of c (.,ld) += a^T b over n queries, a (TILE_ROWS,QUERIES), b (n,ld). */
+/* Rows of c (.,ld) += a b over n queries: a (TILE_ROWS,QUERIES) rows, b (n,ld) pairs. */
 UNCHECKED VEC_INLINE void key_tile(const backward *w, int n_regs, float *c, const float *a,
                                    const float *b, int64_t n) {
     vec acc[TILE_ROWS][TILE_REGS];
     tile_load(acc, n_regs, c, w->ld);
-    tile_product(acc, n_regs, a, QUERIES, 1, b, w->ld, n);
+    tile_product(acc, n_regs, a, QUERIES / NUMBERS, 1, b, w->ld, cpu_ceil_div(n, NUMBERS));
     tile_store(c, w->ld, acc, n_regs);
 }
 
@@ -138,8 +152,8 @@ UNCHECKED static void key_part(const backward *w, float *out, const float *a, co
         for (int64_t i = 0; i < n_keys; i += TILE_ROWS) {
             int64_t skip = first_reg(first, key + i) * VEC_LANES;
             float *c = out + (key - w->begin + i) * w->ld + reg * VEC_LANES;
-            const float *a_i = a + i * QUERIES + skip;
-            const float *b_i = b + skip * w->ld + reg * VEC_LANES;
+            const float *a_i = a + (i * QUERIES + skip) / NUMBERS;
+            const float *b_i = b + skip / NUMBERS * w->ld + reg * VEC_LANES;
             if (TILE_REGS > 2 && width == 3) key_tile(w, 3, c, a_i, b_i, n - skip);
             if (width == 2) key_tile(w, 2, c, a_i, b_i, n - skip);
             if (width == 1) key_tile(w, 1, c, a_i, b_i, n - skip);
@@ -153,8 +167,8 @@ UNCHECKED VEC_INLINE void query_tile(const backward *w, int n_regs, int64_t col,
     vec acc[TILE_ROWS][TILE_REGS];
     float *dq_t = w->dq_t + c * QUERIES + col;
     tile_load(acc, n_regs, dq_t, QUERIES);
-    tile_product(acc, n_regs, w->k + (key + i - w->begin) * w->ld + c, 1, w->ld,
-                 w->ds + i * QUERIES + col, QUERIES, n);
+    tile_product(acc, n_regs, w->k_pairs + (key + i - w->begin) / NUMBERS * w->ld + c, 1, w->ld,
+                 w->ds_pairs + i / NUMBERS * QUERIES + col, QUERIES, n / NUMBERS);
     tile_store(dq_t, QUERIES, acc, n_regs);
 }
 
@@ -177,21 +191,27 @@ UNCHECKED static void query_part(const backward *w, int64_t first, int n_regs, i
     }
 }
 
+/* out_t (ld,QUERIES), pairs of numbers of a query, and pairs (.,ld) = scale in (n,d). */
+static void read_block(const backward *w, float *out_t, float *pairs, const float *in,
+                       int64_t ld_in, int64_t n, float scale) {
+    int64_t n_padded = round_up(n, VEC_LANES), ld = w->ld / NUMBERS;
+    float *rows = NUMBERS == 1 ? pairs : w->p; /* p is not yet in use */
+    attention_rows(rows, w->ld, n_padded, in, ld_in, n, w->d, scale);
+    ISO_ISA_NAME(iso_cpu_transpose)(out_t, QUERIES, rows, ld, n_padded, ld);
+    if (NUMBERS == 2) attention_pairs(pairs, w->ld, n_padded, in, ld_in, n, w->d, scale);
+}
+
 /* Reads a block of queries: q, do, and what softmax's backward needs of them. Lanes beyond n get
  * p = 0. */
 static void read_queries(const backward *w, const float *q, const float *o, const float *d_o,
                          int64_t H, const float *lse, int64_t n) {
-    int64_t n_padded = round_up(n, VEC_LANES);
-    float *o_rows = w->p; /* not yet in use */
-    attention_read(w->q, w->ld, n_padded, q, 3 * H, n, w->d, LOG2_E / sqrtf((float)w->d));
-    attention_read(w->g, w->ld, n_padded, d_o, H, n, w->d, 1);
-    attention_read(o_rows, w->ld, n_padded, o, H, n, w->d, 1);
-    ISO_ISA_NAME(iso_cpu_transpose)(w->q_t, QUERIES, w->q, w->ld, n_padded, w->ld);
-    ISO_ISA_NAME(iso_cpu_transpose)(w->g_t, QUERIES, w->g, w->ld, n_padded, w->ld);
-    for (int64_t i = 0; i < n_padded; i++) {
+    read_block(w, w->q_t, w->q, q, 3 * H, n, LOG2_E / sqrtf((float)w->d));
+    read_block(w, w->g_t, w->g, d_o, H, n, 1);
+    for (int64_t i = 0; i < round_up(n, VEC_LANES); i++) {
         vec sum = vec_set(0);
-        for (int64_t c = 0; c < w->ld; c += VEC_LANES)
-            sum += vec_load(w->g + i * w->ld + c) * vec_load(o_rows + i * w->ld + c);
+        for (int64_t c = 0; i < n && c < w->d; c += VEC_LANES)
+            sum +=
+                vec_load_upto(d_o + i * H + c, w->d - c) * vec_load_upto(o + i * H + c, w->d - c);
         w->delta[i] = vec_sum(sum);
         w->lse[i] = i < n ? lse[i] * LOG2_E : -MASKED;
     }
@@ -251,8 +271,10 @@ static void backward_piece(void *ctx, int64_t i_piece, int i_thread) {
     float *dq = i_chunk == 0 ? dqkv : dq_part(job, i_chunk, i_head);
     int64_t ld_dq = i_chunk == 0 ? 3 * H : d;
     fetch_ahead(job, &w, i_head);
-    attention_read(w.k, w.ld, n_rows, q + begin * 3 * H + H, 3 * H, end - begin, d, 1);
-    attention_read(w.v, w.ld, n_rows, q + begin * 3 * H + 2 * H, 3 * H, end - begin, d, 1);
+    attention_rows(w.k, w.ld, n_rows, q + begin * 3 * H + H, 3 * H, end - begin, d, 1);
+    attention_rows(w.v, w.ld, n_rows, q + begin * 3 * H + 2 * H, 3 * H, end - begin, d, 1);
+    if (NUMBERS == 2)
+        attention_pairs(w.k_pairs, w.ld, n_rows, q + begin * 3 * H + H, 3 * H, end - begin, d, 1);
     memset(w.dk, 0, (size_t)(n_rows * w.ld) * sizeof *w.dk);
     memset(w.dv, 0, (size_t)(n_rows * w.ld) * sizeof *w.dv);
     for (int64_t i = begin; i < S; i += QUERIES) {
