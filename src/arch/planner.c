@@ -388,10 +388,9 @@ void iso_plan_relaxed_say(iso_str *out, const iso_plan_model *model, const iso_p
     if (model->relaxed & ISO_PLAN_RELAXED_ALPHA)
         say(out, start, "F/H %.3g where %.3g is usual", ratios.alpha, goal->alpha);
     if (model->relaxed & ISO_PLAN_RELAXED_ROUTER)
-        say(out, start, "a router of %.2g %% of N, which N leaves out, for De %.0f",
-            100.0 * (double)iso_count_params(shape, ISO_COMPONENT_ROUTER) /
-                (double)model->counts.params_nonvocab,
-            (double)shape->moe_intermediate_size);
+        say(out, start, "De %.0f makes a router of %.2g %% of the experts, which N leaves out",
+            (double)shape->moe_intermediate_size,
+            100.0 / (3.0 * (double)shape->moe_intermediate_size));
     if (model->relaxed & ISO_PLAN_RELAXED_WIDTHS) {
         bool is_F = shape->intermediate_size % kind_multiple(goal) != 0;
         say(out, start, is_F ? "F %.0f is no multiple of %.0f" : "De %.0f is no multiple of %.0f",
