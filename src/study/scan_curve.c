@@ -167,6 +167,19 @@ static void make_map(iso_scan_curve *curve, const iso_least_squares *fit, double
     curve->coefficient[0] += curve->mean[0];
 }
 
+/* The variance that a common constant has by the points' noise, beyond what seeds alone give it:
+ * taking it off every covariance leaves a covariance. */
+static double find_shared(const iso_scan_curve *curve, double l[MAX][MAX]) {
+    double ones[MAX], information = 0.0, seeds = 0.0;
+    for (int64_t i = 0; i < curve->n_points; i++) {
+        ones[i] = 1.0;
+        seeds += curve->seeds[i];
+    }
+    solve_lower(ones, l, curve->n_points);
+    for (int64_t i = 0; i < curve->n_points; i++) information += ones[i] * ones[i];
+    return fmax(0.0, 1.0 / information - curve->seed_sd * curve->seed_sd / seeds);
+}
+
 iso_status iso_scan_curve_fit(iso_scan_curve *out, const iso_scan *scan) {
     double l[MAX][MAX] = {{0}};
     iso_least_squares fit;
@@ -190,6 +203,7 @@ iso_status iso_scan_curve_fit(iso_scan_curve *out, const iso_scan *scan) {
     make_map(out, &fit, l);
     double dof = (double)(out->n_points - N_FREE);
     out->inflation = dof > 0.0 ? sqrt(fmax(1.0, fit.rss / dof)) : 1.0;
+    out->shared_variance = find_shared(out, l);
     return ISO_OK;
 }
 
@@ -222,8 +236,8 @@ iso_scan_contrast iso_scan_rise(const iso_scan_curve *curve, double from, double
     return out;
 }
 
-/* A contrast as weights of the means, the level's last, and of the shape's b3 and b4, all of the
- * curve's times the inflation. */
+/* A contrast as weights of the means, the level's last, and of the shape's b3 and b4, these times
+ * the inflation. */
 typedef struct weights {
     double mean[MAX + 1], shape[N_ROOM];
 } weights;
@@ -233,27 +247,45 @@ static weights weigh(const iso_scan_curve *curve, const iso_scan_contrast *contr
     int64_t n = curve->n_points;
     for (int64_t i = 0; i < n; i++)
         for (int k = 0; k < ISO_SCAN_TERMS; k++)
-            out.mean[i] += curve->inflation * contrast->term[k] * curve->map[k][i];
+            out.mean[i] += contrast->term[k] * curve->map[k][i];
     for (int s = 0; s < N_ROOM; s++) {
-        out.shape[s] = -curve->inflation * contrast->term[N_FREE + s];
+        out.shape[s] = -contrast->term[N_FREE + s];
         for (int64_t i = 0; i < n; i++) {
             double terms[ISO_SCAN_TERMS];
             terms_at(terms, curve->z[i]);
             out.shape[s] += out.mean[i] * terms[N_FREE + s];
         }
+        out.shape[s] *= curve->inflation;
     }
     out.mean[n] = contrast->level;
     return out;
 }
 
-/* Covariances of the errors of two contrasts, part by part. */
+/* Covariances of the errors of two contrasts, part by part. Scatter beyond noise counts as
+ * training: Birge's excess of all the points' noise but the evaluation error that they share, which
+ * is no scatter and cancels against the level's. */
 static void covary(double out[3], const iso_scan_curve *curve, const weights *a, const weights *b) {
     int64_t n = curve->n_points + (curve->has_level ? 1 : 0);
+    double noise = 0.0, sum_a = 0.0, sum_b = 0.0; /* of the points */
     out[0] = out[1] = out[2] = 0.0;
     for (int64_t i = 0; i < n; i++) {
-        out[0] += a->mean[i] * b->mean[i] * curve->seed_sd * curve->seed_sd / curve->seeds[i];
-        for (int64_t j = 0; j < n; j++) out[1] += a->mean[i] * b->mean[j] * curve->evaluation[i][j];
+        double training =
+            a->mean[i] * b->mean[i] * curve->seed_sd * curve->seed_sd / curve->seeds[i];
+        bool is_point = i < curve->n_points;
+        out[0] += training;
+        if (is_point) {
+            noise += training;
+            sum_a += a->mean[i];
+            sum_b += b->mean[i];
+        }
+        for (int64_t j = 0; j < n; j++) {
+            double evaluation = a->mean[i] * b->mean[j] * curve->evaluation[i][j];
+            out[1] += evaluation;
+            if (is_point && j < curve->n_points) noise += evaluation;
+        }
     }
+    out[0] += (curve->inflation * curve->inflation - 1.0) *
+              (noise - sum_a * sum_b * curve->shared_variance);
     for (int s = 0; s < N_ROOM; s++)
         out[2] += a->shape[s] * b->shape[s] * curve->room[s] * curve->room[s];
 }
@@ -265,7 +297,7 @@ iso_scan_estimate iso_scan_curve_estimate(const iso_scan_curve *curve,
     covary(variance, curve, &w, &w);
     double value = contrast->level != 0.0 ? contrast->level * curve->mean[curve->n_points] : 0.0;
     for (int k = 0; k < ISO_SCAN_TERMS; k++) value += contrast->term[k] * curve->coefficient[k];
-    return (iso_scan_estimate){value, sqrt(variance[0]), sqrt(fmax(variance[1], 0.0)),
+    return (iso_scan_estimate){value, sqrt(fmax(variance[0], 0.0)), sqrt(fmax(variance[1], 0.0)),
                                sqrt(variance[2])};
 }
 

@@ -20,8 +20,9 @@
  *
  * Owns: the fit and its errors. Does not own: what is asked of it (optimum.h, handicap.h).
  *
- * (I1) where the points scatter about the curve more than their noise explains, all of the curve's
- *      errors grow by sqrt(chi^2/(n - 3)) (Birge); they never shrink;
+ * (I1) where the points scatter about the curve more than their noise explains, the curve's errors
+ *      grow by sqrt(chi^2/(n - 3)) (Birge), but for what evaluation moves all points alike; they
+ *      never shrink;
  * (I2) the same points give the same curve, whatever constant is added to every y.
  */
 #ifndef ISO_STUDY_SCAN_CURVE_H
@@ -72,7 +73,8 @@ typedef struct iso_scan_curve {
     double evaluation[ISO_SCAN_POINTS_MAX + 1][ISO_SCAN_POINTS_MAX + 1];
     bool has_level;
     double seed_sd, seed_dof, evaluation_dof;
-    double inflation; /* sqrt of Birge's ratio, at least 1 */
+    double inflation;       /* sqrt of Birge's ratio, at least 1 */
+    double shared_variance; /* of the evaluation error that all points have in common */
 } iso_scan_curve;
 
 /* ISO_ERR_USAGE for fewer than 3 or too many points and where no configuration has two seeds;
