@@ -1,86 +1,21 @@
 #include "report/answer.h"
+#include "report/side_blocks.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* --- evaluation noise --- */
 
-/* Below this many documents, documents are too few to resample and are cut into runs of windows
- * (neighbouring windows are alike, so single windows would claim too much). */
-#define DOCUMENTS_ENOUGH 30
-#define WINDOWS_PER_RUN  16
-
-static const iso_window_scores *windows_of(const iso_side_run *run, const char *domain) {
-    const iso_evaluation *evaluation = run->run.evaluation;
-    for (int64_t i = 0; evaluation && i < evaluation->n_domains; i++)
-        if (strcmp(evaluation->domains[i].domain, domain) == 0) return &evaluation->domains[i];
-    return NULL;
-}
-
-/* Whether this run scored the same windows as `like`, of evaluation `hash`. */
-static bool same_windows(const iso_side_run *run, const char *domain, const char *hash,
-                         const iso_window_scores *like) {
-    const iso_window_scores *windows = windows_of(run, domain);
-    return windows && windows->n_windows == like->n_windows &&
-           strcmp(run->run.evaluation->sample_hash, hash) == 0;
-}
-
-static bool all_same_windows(const iso_side *side, const char *domain, const char *hash,
-                             const iso_window_scores *like) {
-    for (int64_t i = 0; i < side->n_runs; i++)
-        if (!same_windows(side->runs[i], domain, hash, like)) return false;
-    return true;
-}
-
-static double mean_nats(const iso_side *side, const char *domain, int64_t i_window) {
-    double sum = 0.0;
-    for (int64_t i = 0; i < side->n_runs; i++)
-        sum += windows_of(side->runs[i], domain)->nats[i_window];
-    return sum / (double)side->n_runs;
-}
-
-static int64_t count_documents(const iso_window_scores *windows) {
-    int64_t n = 0;
-    for (int64_t i = 0; i < windows->n_windows; i++)
-        n += i == 0 || windows->document[i] != windows->document[i - 1];
-    return n;
-}
-
 iso_ratio iso_gap_domain(const iso_side *first, const iso_side *second, const char *domain) {
-    const iso_window_scores *like = windows_of(first->runs[0], domain);
+    iso_side_blocks a, b;
     iso_ratio out = {NAN, NAN, 0};
-    if (!like || like->n_windows < 1) return out;
-    const char *hash = first->runs[0]->run.evaluation->sample_hash;
-    if (!all_same_windows(first, domain, hash, like) ||
-        !all_same_windows(second, domain, hash, like))
-        return out;
-    double *bits = calloc((size_t)like->n_windows, sizeof(*bits));
-    double *chars = calloc((size_t)like->n_windows, sizeof(*chars));
-    ISO_ASSERT(bits && chars);
-    bool whole_documents = count_documents(like) >= DOCUMENTS_ENOUGH;
-    int64_t n_blocks = 0, in_block = 0;
-    for (int64_t i = 0; i < like->n_windows; i++) {
-        bool new_document = i == 0 || like->document[i] != like->document[i - 1];
-        bool full = !whole_documents && in_block == WINDOWS_PER_RUN;
-        if (new_document || full) {
-            n_blocks++;
-            in_block = 0;
-        }
-        in_block++;
-        bits[n_blocks - 1] +=
-            (mean_nats(first, domain, i) - mean_nats(second, domain, i)) / log(2.0);
-        chars[n_blocks - 1] += (double)like->n_chars[i];
+    if (!iso_side_blocks_make(&a, first, domain, first)) return out;
+    if (iso_side_blocks_make(&b, second, domain, first)) {
+        for (int64_t i = 0; i < a.n; i++) a.bits[i] -= b.bits[i];
+        out = iso_ratio_estimate(a.bits, a.chars, a.n);
+        iso_side_blocks_release(&b);
     }
-    out = iso_ratio_estimate(bits, chars, n_blocks);
-    free(bits);
-    free(chars);
+    iso_side_blocks_release(&a);
     return out;
-}
-
-/* The domains that make the headline: the named ones; the hold-out only where it is alone. */
-static bool is_headline(const iso_evaluation *evaluation, int64_t i) {
-    return evaluation->n_domains == 1 || !iso_domain_is_holdout(evaluation->domains[i].domain);
 }
 
 static void estimate_evaluation_noise(iso_gap *gap, const iso_side *first, const iso_side *second) {
@@ -90,7 +25,7 @@ static void estimate_evaluation_noise(iso_gap *gap, const iso_side *first, const
     double variance = 0.0, dof_sum = 0.0;
     int64_t n_domains = 0;
     for (int64_t i = 0; i < evaluation->n_domains; i++) {
-        if (!is_headline(evaluation, i)) continue;
+        if (!iso_domain_is_headline(evaluation, i)) continue;
         iso_ratio ratio = iso_gap_domain(first, second, evaluation->domains[i].domain);
         if (isnan(ratio.se)) return;
         double square = ratio.se * ratio.se;
