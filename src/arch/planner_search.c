@@ -27,11 +27,12 @@
 
 typedef struct plan_pair {
     int64_t H, L;
-    double cost;
+    double cost;  /* what (H, L) itself costs */
+    double bound; /* and at least what the F costs that the rates leave */
 } plan_pair;
 
 typedef struct plan_pairs {
-    plan_pair *items; /* in the order of their cost */
+    plan_pair *items; /* in the order of their bounds */
     int64_t n, capacity;
 } plan_pairs;
 
@@ -103,10 +104,10 @@ static iso_status add_pair(plan_pairs *pairs, plan_pair pair) {
     return ISO_OK;
 }
 
-/* By cost; equal ones in one fixed order, whatever qsort does. */
+/* By bound; equal ones in one fixed order, whatever qsort does. */
 static int compare_pairs(const void *left, const void *right) {
     const plan_pair *a = left, *b = right;
-    if (a->cost != b->cost) return a->cost < b->cost ? -1 : 1;
+    if (a->bound != b->bound) return a->bound < b->bound ? -1 : 1;
     if (a->H != b->H) return a->H < b->H ? -1 : 1;
     return (a->L > b->L) - (a->L < b->L);
 }
@@ -143,6 +144,19 @@ static bool pair_is_usual(const iso_plan_query *query, double zeta, double mu) {
            mu <= mu_high;
 }
 
+/* What F/H costs at the least: all dense layers are always active, so a low rate bounds F. */
+static double pair_alpha_cost(const iso_plan_query *query, int64_t H, int64_t L, int64_t L_e) {
+    const iso_plan_goal *goal = query->goal;
+    double h = (double)H, least = INFINITY;
+    if (L_e == L) return 0.0;
+    for (int64_t i = 0; i < query->n_rates; i++) least = fmin(least, query->rates[i]);
+    double active =
+        least * (1.0 + query->rate_error) * (1.0 + goal->max_params_error) * (double)goal->params;
+    double widest = (active - 4.0 * h * h * (double)L) / (3.0 * h * h * (double)(L - L_e));
+    widest = fmax(widest, query->limits.alpha_min);
+    return widest < goal->alpha ? ALPHA_WEIGHT * octaves(widest, goal->alpha) : 0.0;
+}
+
 static iso_status add_moe_pair(plan_pairs *pairs, const iso_plan_query *query, int64_t H,
                                int64_t L) {
     const iso_plan_goal *goal = query->goal;
@@ -152,7 +166,8 @@ static iso_status add_moe_pair(plan_pairs *pairs, const iso_plan_query *query, i
     if (query->width <= ISO_PLAN_FINE && !pair_is_usual(query, zeta, mu)) return ISO_OK;
     /* A mu of nothing or less: only a thinner first layer leaves room for experts. */
     double cost = ZETA_WEIGHT * octaves(zeta, goal->zeta) + mu_cost(goal, fmax(mu, 0.1));
-    return add_pair(pairs, (plan_pair){H, L, cost});
+    double bound = cost + pair_alpha_cost(query, H, L, L_e);
+    return add_pair(pairs, (plan_pair){H, L, cost, bound});
 }
 
 static iso_status add_dense_pair(plan_pairs *pairs, const iso_plan_query *query, int64_t H,
@@ -160,7 +175,8 @@ static iso_status add_dense_pair(plan_pairs *pairs, const iso_plan_query *query,
     const iso_plan_goal *goal = query->goal;
     double zeta = (double)H / (double)L;
     if (fabs(log(zeta / goal->dense_zeta)) > log(band(query->width))) return ISO_OK;
-    return add_pair(pairs, (plan_pair){H, L, ZETA_WEIGHT * octaves(zeta, goal->dense_zeta)});
+    double cost = ZETA_WEIGHT * octaves(zeta, goal->dense_zeta);
+    return add_pair(pairs, (plan_pair){H, L, cost, cost});
 }
 
 /* All (H, L) whose attention fits N, and that can be something, in the order of their cost. */
@@ -228,7 +244,7 @@ iso_status iso_plan_pick_dense(iso_plan_pick *out, const iso_plan_query *query) 
     *out = (iso_plan_pick){.cost = INFINITY};
     for (int64_t i = 0; i < pairs.n && status == ISO_OK; i++) {
         const plan_pair *pair = &pairs.items[i];
-        if (pair->cost >= out->cost) break;
+        if (pair->bound >= out->cost) break;
         double attention = 4.0 * (double)pair->H * (double)pair->H * (double)pair->L;
         double per_F = 3.0 * (double)pair->H * (double)pair->L;
         interval allowed = width_interval(query, attention, per_F, pair->H);
@@ -480,7 +496,7 @@ static iso_status try_pair(iso_plan_pick *out, const iso_plan_query *query, cons
     ISO_TRY(find_list(&widths, &n_widths, lists, query, pair->H));
     for (int64_t i = 0; i < n_widths; i++) {
         double cost = pair->cost + widths[i].cost;
-        if (cost >= out->cost) break;
+        if (pair->bound + widths[i].cost >= out->cost) break;
         plan_frame frame = make_frame(query, pair, widths[i].De);
         try_frame(out, query, &frame, cost);
     }
@@ -494,7 +510,7 @@ iso_status iso_plan_pick_together(iso_plan_pick *out, const iso_plan_query *quer
     *out = (iso_plan_pick){.cost = INFINITY};
     if (status == ISO_OK) status = make_lists(&lists, query, &pairs);
     for (int64_t i = 0; i < pairs.n && status == ISO_OK; i++) {
-        if (pairs.items[i].cost >= out->cost) break;
+        if (pairs.items[i].bound >= out->cost) break;
         status = try_pair(out, query, &pairs.items[i], &lists);
     }
     free_lists(&lists);
@@ -526,7 +542,7 @@ iso_status iso_plan_pick_apart(iso_plan_pick *picks, const iso_plan_query *query
     for (int64_t i = 0; i < query->n_rates; i++) picks[i] = (iso_plan_pick){.cost = INFINITY};
     if (status == ISO_OK) status = make_lists(&lists, query, &pairs);
     for (int64_t i = 0; i < pairs.n && status == ISO_OK; i++) {
-        if (pairs.items[i].cost >= best) break;
+        if (pairs.items[i].bound >= best) break;
         status = try_pair_apart(here, &sum, query, &pairs.items[i], &lists);
         if (status != ISO_OK || sum >= best) continue;
         best = sum;
