@@ -119,8 +119,7 @@ static void test_accumulation(void **state) {
             check_split(&shape, "ref", ISO_F64, ISO_PRECISION_FP32, DOUBLE_TOLERANCE);
             check_split(&shape, "cpu", ISO_F32, ISO_PRECISION_FP32, FLOAT_TOLERANCE);
             /* A sum in another order may fall on the other side of a rounding. */
-            if (has_bf16())
-                check_split(&shape, "cpu", ISO_F32, ISO_PRECISION_BF16, HALF_TOLERANCE);
+            if (has_bf16()) check_split(&shape, "cpu", ISO_F32, ISO_PRECISION_BF16, HALF_TOLERANCE);
         }
 }
 

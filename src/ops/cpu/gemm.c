@@ -167,6 +167,9 @@ void ISO_ISA_NAME(iso_cpu_transpose)(float *out, int64_t ld_out, const float *in
             const float *from = in + i * ld_in + j;
             float *to = out + j * ld_out + i;
             if (i + VEC_LANES <= n_rows && j + VEC_LANES <= n_cols) {
+                /* Rows far apart, which no processor fetches by itself. */
+                for (int r = 0; r < VEC_LANES; r++)
+                    __builtin_prefetch(from + (VEC_LANES + r) * ld_in);
                 transpose_block(to, ld_out, from, ld_in);
                 continue;
             }

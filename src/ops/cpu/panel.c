@@ -11,22 +11,26 @@
 #define UNCHECKED __attribute__((no_sanitize("undefined")))
 /* Steps of k between a load of B and its prefetch. */
 #define AHEAD 8
+/* Rows of A whose places are found at a time: whole tiles. */
+#define MAX_ROWS (32 * PANEL_ROWS)
 /* Rows between a load and its prefetch, where rows are packed. */
-#define FAR_AHEAD 16
+#define FAR_AHEAD  16
+#define NEAR_AHEAD 4 /* of whole rows */
 /* Words of k that pack_columns converts at a time. */
 #define CONVERT_WORDS 64
 
 _Static_assert(PANEL_LANES == VEC_LANES && PANEL_ROWS <= VEC_LANES, "a register of C is a vec");
 
 typedef struct tile {
-    const char *rows[PANEL_ROWS]; /* of A, at k = 0 */
-    int64_t step_bytes;           /* of A, from word to word */
+    const char *const *rows; /* of A, at k = 0 */
+    int64_t step_bytes;      /* of A, from word to word */
     const float *b;
     int64_t n_words;
     bool has_tail; /* half of the last word is beyond K */
     char *c;
     const float *base;
     int64_t c_ld, n_rows, n_last; /* n_last: columns in the last register */
+    int64_t next_tile;            /* rows from here to its */
 } tile;
 
 /* acc + a b: a a word of A for all lanes */
@@ -68,6 +72,16 @@ VEC_INLINE void store_tile(const tile *t, vec acc[PANEL_ROWS][PANEL_REGS], int n
     }
 }
 
+/* Row r of C, which is written when all of k has run, and the start of a row of the next tile. */
+VEC_INLINE void prefetch_tile(const tile *t, int r, int n_regs, bool c_is_half) {
+    int64_t row_bytes = t->c_ld * (c_is_half ? 2 : 4);
+    if (r < t->n_rows)
+        for (int i = 0; i < n_regs * VEC_BYTES / (c_is_half ? 2 : 1); i += 64)
+            __builtin_prefetch(t->c + r * row_bytes + i, 1);
+    __builtin_prefetch(t->rows[r + t->next_tile]);
+    __builtin_prefetch(t->rows[r + t->next_tile] + 64);
+}
+
 /* Constant arguments but for the tile: inlined once for each choice. */
 UNCHECKED VEC_INLINE void run_tile(const tile *t, int n_regs, bool is_half, bool c_is_half) {
     vec acc[PANEL_ROWS][PANEL_REGS], col[PANEL_REGS];
@@ -78,10 +92,7 @@ UNCHECKED VEC_INLINE void run_tile(const tile *t, int n_regs, bool is_half, bool
 #pragma GCC unroll 8
     for (int r = 0; r < PANEL_ROWS; r++) {
         rows[r] = t->rows[r];
-        if (!c_is_half && t->base && r < t->n_rows)
-#pragma GCC unroll 3
-            for (int v = 0; v < n_regs; v++)
-                __builtin_prefetch(t->base + r * t->c_ld + v * VEC_LANES);
+        prefetch_tile(t, r, n_regs, c_is_half);
 #pragma GCC unroll 3
         for (int v = 0; v < n_regs; v++) acc[r][v] = (vec){0};
     }
@@ -129,39 +140,51 @@ UNCHECKED static void run_half_to_half(const tile *t, int64_t n_regs) {
 }
 #endif
 
-/* Rows beyond M repeat the last one and are not stored. */
-static void find_rows(tile *t, const cpu_product *p, int64_t i) {
+/* Where rows [first, first + n) of A begin; up to a whole tile's the last one is repeated. */
+static void find_rows(const char **rows, const cpu_product *p, int64_t first, int64_t n) {
     int64_t item = p->is_half ? 2 : 4;
-    t->n_rows = cpu_min(PANEL_ROWS, p->M - i);
-    t->step_bytes = p->a_in_panels ? PANEL_ROWS * 4 : 4;
-    t->has_tail = p->is_half && !p->a_in_panels && p->K % 2 != 0;
-    for (int64_t r = 0; r < PANEL_ROWS; r++) {
-        int64_t row = i + cpu_min(r, t->n_rows - 1);
-        int64_t at = p->a_in_panels ? (i / PANEL_ROWS * cpu_panel_words(t->n_words) + r) * 4
-                                    : (p->a_index ? p->a_index[row] : row) * p->a_ld * item;
-        t->rows[r] = (const char *)p->a + at;
+    int64_t panel = cpu_panel_words(cpu_words(p->K, p->is_half)) * 4;
+    for (int64_t i = 0; i < cpu_ceil_div(n, PANEL_ROWS) * PANEL_ROWS; i++) {
+        int64_t row = first + cpu_min(i, n - 1), at = row * p->a_ld * item;
+        if (p->a_index) at = p->a_index[row] * p->a_ld * item;
+        if (p->a_in_panels) at = row / PANEL_ROWS * panel + row % PANEL_ROWS * 4;
+        rows[i] = (const char *)p->a + at;
     }
 }
 
-void cpu_multiply(const cpu_product *p) {
-    void (*run)(const tile *, int64_t) = run_float;
-#ifdef __AVX512BF16__
-    if (p->is_half) run = p->c_is_half ? run_half_to_half : run_half;
-#endif
-    ISO_ASSERT(run != run_float || (!p->is_half && !p->c_is_half));
+typedef void (*run_fn)(const tile *, int64_t n_regs);
+
+/* Rows [first, first + n) of C: strip by strip, so that each is in the cache for all tiles. */
+static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64_t n) {
+    const char *rows[MAX_ROWS];
     tile t = {.n_words = cpu_words(p->K, p->is_half), .c_ld = p->c_ld};
+    t.step_bytes = p->a_in_panels ? PANEL_ROWS * 4 : 4;
+    t.has_tail = p->is_half && !p->a_in_panels && p->K % 2 != 0;
+    find_rows(rows, p, first, n);
     for (int64_t i_strip = 0; i_strip < cpu_n_strips(p->N); i_strip++) {
         int64_t col = cpu_strip_start(p->N, i_strip), end = cpu_strip_start(p->N, i_strip + 1);
         t.b = (const float *)p->b + col * t.n_words;
         t.n_last = cpu_min(VEC_LANES, p->N - (end - VEC_LANES));
-        for (int64_t i = 0; i < p->M; i += PANEL_ROWS) {
-            int64_t at = i * p->c_ld + col;
-            find_rows(&t, p, i);
+        for (int64_t i = 0; i < n; i += PANEL_ROWS) {
+            int64_t at = (first + i) * p->c_ld + col;
+            t.rows = rows + i;
+            t.n_rows = cpu_min(PANEL_ROWS, n - i);
+            t.next_tile = i + PANEL_ROWS < n ? PANEL_ROWS : 0;
             t.c = (char *)p->c + at * (p->c_is_half ? 2 : 4);
             t.base = p->base ? p->base + at : NULL;
             run(&t, (end - col) / VEC_LANES);
         }
     }
+}
+
+void cpu_multiply(const cpu_product *p) {
+    run_fn run = run_float;
+#ifdef __AVX512BF16__
+    if (p->is_half) run = p->c_is_half ? run_half_to_half : run_half;
+#endif
+    ISO_ASSERT(run != run_float || (!p->is_half && !p->c_is_half));
+    for (int64_t i = 0; i < p->M; i += MAX_ROWS)
+        multiply_rows(p, run, i, cpu_min(MAX_ROWS, p->M - i));
 }
 
 static int64_t memory_row(const cpu_matrix *in, int64_t row) {
@@ -191,14 +214,23 @@ VEC_INLINE void prefetch_row(const cpu_matrix *in, bool in_is_half, int64_t row,
 VEC_INLINE void pack_rows(float *strips, bool is_half, const cpu_matrix *in, bool in_is_half,
                           int64_t row, int64_t K, int64_t N, int64_t first, int64_t end) {
     int64_t n_words = cpu_words(K, is_half), n_strips = cpu_n_strips(N);
+    int64_t n_regs = cpu_ceil_div(N, VEC_LANES), least = n_regs / n_strips,
+            rest = n_regs % n_strips;
     for (int64_t k = cpu_words(first, is_half); k < cpu_words(end, is_half); k++) {
         int64_t a = memory_row(in, row + (is_half ? 2 * k : k)), b = -1;
         if (is_half && 2 * k + 1 < K) b = memory_row(in, row + 2 * k + 1);
-        for (int64_t i = 0, col = 0; i < n_strips; i++) {
-            int64_t next = cpu_strip_start(N, i + 1), width = next - col;
+        int64_t next = row + (is_half ? 2 * k : k) + NEAR_AHEAD;
+        prefetch_row(in, in_is_half, next, row + K, 0, N);
+        if (is_half) prefetch_row(in, in_is_half, next + 1, row + K, 0, N);
+        for (int64_t i = 0, col = 0, sum = 0; i < n_strips; i++) {
+            /* cpu_strip_start without its division */
+            sum += rest;
+            bool is_wide = sum >= n_strips;
+            if (is_wide) sum -= n_strips;
+            int64_t width = (least + is_wide) * VEC_LANES;
             float *out = strips + col * n_words + k * width;
-            for (; col < next; col += VEC_LANES, out += VEC_LANES)
-                vec_store(out, load_words(in, in_is_half, is_half, a, b, col, N - col));
+            for (int64_t v = 0; v < width; v += VEC_LANES, col += VEC_LANES)
+                vec_store(out + v, load_words(in, in_is_half, is_half, a, b, col, N - col));
         }
     }
 }
@@ -225,9 +257,11 @@ static void pack_half_columns(float *out, int64_t width, const float *in, int64_
         for (int64_t i = 0; i < n; i++) {
             float *row = words + i * CONVERT_WORDS;
             row[n_words - 1] = 0; /* its upper half may be beyond K */
-            for (int64_t j = 0; j < n_numbers; j += VEC_LANES)
+            for (int64_t j = 0; j < n_numbers; j += VEC_LANES) {
+                __builtin_prefetch(in + (i + FAR_AHEAD) * K + k + j);
                 act_store(row, true, j, vec_load_upto(in + i * K + k + j, n_numbers - j),
                           n_numbers - j);
+            }
         }
         ISO_ISA_NAME(iso_cpu_transpose)
         (out + k / 2 * width, width, words, CONVERT_WORDS, n, n_words);
