@@ -123,6 +123,14 @@ static void test_scatter_widens(void **state) {
     assert_true(b.inflation > 5.0);
     double half = iso_optimum_find(&b).gap_half;
     assert_true(half > 5.0 * iso_optimum_find(&a).gap_half);
+    iso_scan_curve plain = b; /* every part but evaluation, by the same factor */
+    plain.inflation = 1.0;
+    iso_scan_contrast slope = iso_scan_slope(&b, b.low);
+    iso_scan_estimate grown = iso_scan_curve_estimate(&b, &slope);
+    iso_scan_estimate kept = iso_scan_curve_estimate(&plain, &slope);
+    near(grown.training, b.inflation * kept.training, 1e-9);
+    near(grown.shape, b.inflation * kept.shape, 1e-9);
+    assert_true(kept.shape > 0.0);
     /* A hard text is hard for all: it is no scatter, and cancels against dense. */
     for (int i = 0; i < (N + 1) * (N + 1); i++) f.covariance[i] = 0.01;
     f.scan.evaluation_covariance = f.covariance;
