@@ -237,6 +237,37 @@ char *iso_power_say(const iso_power_design *design, double expected) {
     return out.data;
 }
 
+static void append_share(iso_str *out, int64_t k, int64_t n) {
+    char number[ISO_NUMBER_BYTES];
+    iso_str_append(out, iso_number_percent(number, (double)k / (double)n, 0));
+}
+
+char *iso_planted_say(const iso_planted *planted, const iso_planted_result *result) {
+    iso_str out = {0};
+    iso_str_appendf(&out, "Of %lld planted scans of %lld rates with %lld seeds, best at ",
+                    (long long)result->draws, (long long)planted->n_points,
+                    (long long)planted->n_seeds);
+    append_rate(&out, planted->optimum);
+    iso_str_append(&out, ", ");
+    append_share(&out, result->outcomes[ISO_OPTIMUM_INSIDE], result->draws);
+    iso_str_append(&out, " bound the best rate on both sides");
+    if (!isnan(result->width)) {
+        iso_str_append(&out, " (half of them to less than a factor of ");
+        append_fixed(&out, exp(result->width), 2);
+        iso_str_append(&out, ")");
+    }
+    iso_str_append(&out, ", ");
+    append_share(
+        &out, result->outcomes[ISO_OPTIMUM_AT_OR_BELOW] + result->outcomes[ISO_OPTIMUM_AT_OR_ABOVE],
+        result->draws);
+    iso_str_append(&out, " on one, and ");
+    append_share(&out, result->better, result->draws);
+    iso_str_append(&out, " find the MoE's lead of ");
+    append_short(&out, planted->gap);
+    iso_str_append(&out, " " UNIT " over dense there.");
+    return out.data;
+}
+
 /* --- tokens --- */
 
 static void append_change(iso_str *out, const iso_token_change *change) {

@@ -7,6 +7,7 @@
 #define ISO_STUDY_OPTIMUM_SAY_H
 
 #include "study/handicap.h"
+#include "study/planted.h"
 #include "study/power.h"
 #include "study/seed_control.h"
 #include "study/token_law.h"
@@ -24,6 +25,8 @@ char *iso_handicap_say_difference(const iso_handicap_difference *difference, con
 char *iso_seed_control_say(const iso_seed_control *control);
 /* The plan's smallest gap; expected: the gap looked for, NaN if there is no expectation. */
 char *iso_power_say(const iso_power_design *design, double expected);
+/* What a scan planned so would find out about the optimum: shares of planted ones. */
+char *iso_planted_say(const iso_planted *planted, const iso_planted_result *result);
 char *iso_token_law_say(const iso_token_law *law);
 char *iso_reuse_say(const iso_reuse *reuse);
 
