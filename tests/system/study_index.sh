@@ -123,18 +123,19 @@ echo "figure index: $(stat -c %s study/run-index.sqlite) bytes for $(du -sb stud
 # --- kills ---
 
 longest=$(seconds isomoe study status study --rebuild)
-n_right=0 n_midway=0
+n_right=0 n_midway=0 n_journals=0
 for ((i = 0; i < KILLS; i++)); do
     "$ISOMOE" study status study --rebuild >/dev/null 2>&1 &
     pid=$!
     sleep "$(awk -v r=$RANDOM -v t="$longest" 'BEGIN {printf "%.4f", r / 32768 * t}')"
     ! kill -KILL $pid 2>/dev/null || n_midway=$((n_midway + 1))
     wait $pid 2>/dev/null
+    [ ! -e study/run-index.sqlite-journal ] || n_journals=$((n_journals + 1))
     dump study >killed.csv 2>killed.log
     if cmp -s before.csv killed.csv; then n_right=$((n_right + 1)); else diff before.csv killed.csv | head -n 3; cat killed.log; fi
 done
 check "kills: after each of $KILLS the next question is answered right" test $n_right -eq "$KILLS"
-echo "figure kills: $n_midway of $KILLS in the middle of a rebuild of $longest s, $n_right right"
+echo "figure kills: $n_midway of $KILLS in the middle of a rebuild of $longest s, $n_journals within a transaction, $n_right right"
 
 # --- damage ---
 
