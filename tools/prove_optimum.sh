@@ -30,8 +30,9 @@ upper over lower end, of intervals inside. *miss*: the median factor in r_a by w
 covered*: gap ± half-width at the fitted optimum holds the gap at the true one. *region right*: neither end of "the MoE is
 better from .. to .." is wrong. *gap resolved*: the MoE is called better at its optimum.
 
-The shapes of docs/decisions/0011: the first seven rows of a table are what the room for shape is meant for; kink (no curvature
-at the optimum) and jump (curvature 6-fold across it) are beyond it, and there the interval promises too much.
+What the room for shape (docs/decisions/0011) is meant for are the first eleven rows of a table. "Steep on the left" falls
+eight times as fast as it rises and is at its limit; a kink (no curvature at the optimum) and a jump (curvature 6-fold across
+it) are beyond it: there the interval promises too much, and the more so the more precise the scan is.
 
 EOF
     echo "$tables"

@@ -36,7 +36,7 @@
 
 #define ISO_SCAN_POINTS_MAX 32
 #define ISO_SCAN_TERMS      5
-#define ISO_SCAN_BEND       1.5
+#define ISO_SCAN_BEND       1.25
 
 /* One configuration: its seeds' scores, and the part of the evaluation's standard error that it
  * doesn't share with the others (0 where a covariance is given). */

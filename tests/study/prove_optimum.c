@@ -19,7 +19,8 @@ typedef struct design {
 } design;
 
 static const design designs[] = {
-    {5, 3, 0.1, 0.05}, {7, 2, 0.1, 0.05}, {9, 2, 0.1, 0.05}, {7, 3, 0.03, 0.02}, {6, 2, 0.03, 0.02},
+    {5, 3, 0.1, 0.05},  {7, 2, 0.1, 0.05},  {9, 2, 0.1, 0.05},
+    {7, 3, 0.03, 0.02}, {6, 2, 0.03, 0.02}, {9, 3, 0.2, 0.05},
 };
 
 static void print_share(int64_t k, int64_t n) {
@@ -79,10 +80,11 @@ static int print_design(const design *d, int64_t draws) {
     } cases[] = {
         {ISO_PLANTED_QUADRATIC, 0.2},  {ISO_PLANTED_MILD, 0.2},
         {ISO_PLANTED_ASYMMETRIC, 0.2}, {ISO_PLANTED_ASYMMETRIC, 0.12},
-        {ISO_PLANTED_STEEP, 0.2},      {ISO_PLANTED_REVERSED, 0.2},
+        {ISO_PLANTED_ASYMMETRIC, 0.3}, {ISO_PLANTED_REVERSED, 0.2},
         {ISO_PLANTED_QUADRATIC, 0.08}, {ISO_PLANTED_ASYMMETRIC, 0.05},
         {ISO_PLANTED_ASYMMETRIC, 0.9}, {ISO_PLANTED_LINE, 0.2},
-        {ISO_PLANTED_FLAT, 0.2},       {ISO_PLANTED_KINK, 0.2},
+        {ISO_PLANTED_FLAT, 0.2},       {ISO_PLANTED_STEEP, 0.2},
+        {ISO_PLANTED_STEEP, 0.12},     {ISO_PLANTED_KINK, 0.2},
         {ISO_PLANTED_JUMP, 0.2},
     };
     printf("\n%" PRId64 " points of %" PRId64 " seeds, curvature %g, gap %g:\n\n", d->n_points,
@@ -119,7 +121,7 @@ static int print_rooms(int64_t draws) {
     static const iso_planted_shape shapes[] = {ISO_PLANTED_QUADRATIC,  ISO_PLANTED_MILD,
                                                ISO_PLANTED_ASYMMETRIC, ISO_PLANTED_STEEP,
                                                ISO_PLANTED_KINK,       ISO_PLANTED_JUMP};
-    static const double bends[] = {0.01, 1.0, 1.5, 2.5};
+    static const double bends[] = {0.01, 1.0, 1.25, 1.5, 2.5};
     printf("\n| truth | R | covered | inside | width | miss | gap covered |\n"
            "|---|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
