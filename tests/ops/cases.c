@@ -70,8 +70,11 @@ static void make_routing(check_case *c) {
     c->token_row = malloc((size_t)R * sizeof(int32_t));
     int32_t *expert = malloc((size_t)R * sizeof(int32_t));
     for (int64_t t = 0; t < c->T; t++) {
-        int64_t n_used = c->routing_style == 2 && c->E / 2 >= c->K ? c->E / 2 : c->E;
+        int64_t n_used = c->E;
+        if (c->routing_style == 2 && c->E / 2 >= c->K) n_used = c->E / 2;
+        if (c->routing_style == 3 && 2 * c->E / 3 >= c->K) n_used = 2 * c->E / 3;
         int64_t e = c->routing_style == 1 ? c->E / 3 : draw(c, 5000 + (uint64_t)t, 0, n_used - 1);
+        if (c->routing_style == 3 && t % 2 == 0) e = c->E / 3;
         for (int64_t k = 0; k < c->K; k++) expert[t * c->K + k] = (int32_t)((e + k) % n_used);
     }
     check_case_route(c, expert);
@@ -448,7 +451,7 @@ void check_case_setup(check_case *c) {
 void check_case_random(check_case *c, iso_op op, uint64_t seed, int round) {
     *c = (check_case){.op = op, .seed = seed + (uint64_t)round * 1000 + (uint64_t)op};
     c->flag = round & 1, c->flag2 = round & 2;
-    c->routing_style = round % 3;
+    c->routing_style = round % 4;
     c->wide_in = round & 4, c->wide_out = round & 8;
     c->B = draw(c, 0, 1, 3);
     c->S = draw(c, 1, 1, round % 4 == 3 ? 300 : 90);

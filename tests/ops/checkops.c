@@ -1,7 +1,7 @@
 /* checkops.c - checks and times the operations.
  *
  *     checkops [test|grad|perf|list] [--op=NAME] [--seed=N] [--rounds=N]
- *              [--threads=N] [--isa=NAME] [--model=NAME]
+ *              [--threads=N] [--isa=NAME] [--model=NAME] [--routing=STYLE]
  */
 #include "checkops.h"
 
@@ -30,6 +30,8 @@ static bool parse(check_options *options, const char *arg) {
         options->n_threads = atoi(value);
     else if ((value = value_of(arg, "--isa=")))
         options->isa = value;
+    else if ((value = value_of(arg, "--routing=")))
+        options->routing_style = atoi(value);
     else if ((value = value_of(arg, "--model=")))
         options->model = value;
     else

@@ -34,7 +34,8 @@ typedef struct check_case {
     bool flag, flag2;       /* what they mean is up to the operation */
     bool wide_in, wide_out; /* of products: what may be narrow is not */
     bool rounds;            /* numbers that bf16 holds: so that all backends start from the same */
-    int routing_style; /* 0 random, 1 all tokens to the same experts, 2 half of the experts idle */
+    int routing_style; /* 0 random, 1 all tokens to the same experts, 2 half of the experts idle, 3
+                          half of the tokens to one expert, a third of the experts idle */
     iso_attention at;
     float slopes[CHECK_SLOPES];
     int32_t *expert, *offsets, *row_token, *token_row;
@@ -83,6 +84,7 @@ typedef struct check_options {
     int rounds, n_threads;
     const char *isa;   /* perf: NULL is the best */
     const char *model; /* perf: only this one, or NULL */
+    int routing_style; /* perf */
 } check_options;
 
 bool check_wants(const check_options *options, iso_op op);

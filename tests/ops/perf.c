@@ -128,6 +128,7 @@ static void time_item(const check_options *options, const model *m, const item *
     check_case c = {.op = it->op, .seed = options->seed, .B = m->B, .S = m->S, .A = m->A};
     c.d = m->H / m->A, c.V = m->V, c.F = m->F, c.E = m->E, c.K = m->K, c.flag = it->flag;
     c.out = size_of(m, it->out), c.in = size_of(m, it->in), c.group_tokens = m->S;
+    c.routing_style = options->routing_style;
     check_case_setup(&c);
     iso_counters counters = {0};
     iso_exec ex;

@@ -11,8 +11,8 @@
 #include <string.h>
 
 #define BLOCK_ROWS   256
-#define BLOCK_TOKENS 256 /* inner dimension of the weight gradient between two visits of dw */
-#define LIGHT_ROWS   512 /* an expert with more tokens than this has its dw cut in parts */
+#define BLOCK_TOKENS 256  /* inner dimension of the weight gradient between two visits of dw */
+#define LIGHT_ROWS   1024 /* an expert with more tokens than this has its dw cut in parts */
 #define MAX_PARTS    8
 
 typedef struct piece {

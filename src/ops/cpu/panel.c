@@ -16,6 +16,8 @@
 /* Rows between a load and its prefetch, where rows are packed. */
 #define FAR_AHEAD  16
 #define NEAR_AHEAD 4 /* of whole rows */
+/* Panels that a register has words for. */
+#define PER_LOAD (VEC_LANES / PANEL_ROWS)
 /* Words of k that pack_columns converts at a time. */
 #define CONVERT_WORDS 64
 
@@ -295,9 +297,10 @@ VEC_INLINE void pack_panels(float *panels, bool is_half, const cpu_matrix *in, b
         prefetch_row(in, in_is_half, first + FAR_AHEAD, end, col, M);
         if (is_half) prefetch_row(in, in_is_half, first + 1 + FAR_AHEAD, end, col, M);
         float *out = panels + k * PANEL_ROWS;
-        for (int64_t i = 0; i < M; i += PANEL_ROWS, out += panel) {
+        for (int64_t i = 0; i < M; i += PER_LOAD * PANEL_ROWS) {
             vec words = load_words(in, in_is_half, is_half, a, b, col + i, in->ld - (col + i));
-            memcpy(out, &words, PANEL_ROWS * sizeof *out);
+            for (int j = 0; j < PER_LOAD && i + j * PANEL_ROWS < M; j++, out += panel)
+                memcpy(out, (const float *)&words + j * PANEL_ROWS, PANEL_ROWS * sizeof *out);
         }
     }
 }
