@@ -394,6 +394,45 @@ static void test_kills(void **root) {
     assert_int_equal(n_warnings, 0); /* never damaged: SQLite's journal did its work */
 }
 
+static void copy_file(const char *from, const char *to) {
+    char *bytes;
+    int64_t n_bytes;
+    assert_int_equal(iso_file_read(&bytes, &n_bytes, from, 1 << 24), ISO_OK);
+    assert_int_equal(iso_file_write_atomic(to, bytes, n_bytes), ISO_OK);
+    free(bytes);
+}
+
+/* What a kill leaves when the pages of a transaction are in the file, but not yet its end: taken as
+ * copies of file and journal at that moment. */
+static void test_half_a_commit(void **root) {
+    write_study(*root);
+    iso_run_index *index = fresh_index(*root);
+    char *copies = below(*root, ".copies"), *before = dump(index);
+    assert_int_equal(iso_dir_create(copies), ISO_OK);
+    assert_true(number(index, "SELECT count(*) FROM runs") == 5);
+    assert_int_equal(iso_index_exec(index, "BEGIN IMMEDIATE; DELETE FROM runs", "test"), ISO_OK);
+    assert_int_equal(sqlite3_db_cacheflush(index->db), SQLITE_OK);
+    for (int i = 0; i < 2; i++) {
+        char *name = iso_strf(ISO_RUN_INDEX_NAME "%s", i ? "-journal" : "");
+        char *from = below(*root, name), *to = below(copies, name);
+        copy_file(from, to);
+        free(name), free(from), free(to);
+    }
+    assert_int_equal(iso_index_exec(index, "ROLLBACK", "test"), ISO_OK);
+    iso_run_index_close(index);
+    index = open_index(copies);
+    char *after = dump(index);
+    assert_string_equal(before, after);
+    assert_int_equal(n_warnings, 0);
+    sqlite3_stmt *statement;
+    assert_int_equal(iso_index_prepare(&statement, index, "PRAGMA synchronous"), ISO_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_int(statement, 0), 3); /* EXTRA: power cuts, too */
+    sqlite3_finalize(statement);
+    iso_run_index_close(index);
+    free(copies), free(before), free(after);
+}
+
 /* --- damage (I3) --- */
 
 static char *index_path(const char *root) {
@@ -450,17 +489,34 @@ static void test_other_damage(void **root) {
     assert_int_equal(iso_file_write_atomic(path, garbage, 10), ISO_OK);
     assert_rebuilt(*root, "ten bytes", 0);
     free(garbage);
-    /* Two pages, each whole, in each other's place. */
-    char *bytes;
-    int64_t n_bytes;
-    assert_int_equal(iso_file_read(&bytes, &n_bytes, path, 1 << 24), ISO_OK);
-    char *swapped = malloc((size_t)n_bytes);
-    memcpy(swapped, bytes, (size_t)n_bytes);
-    memcpy(swapped + 6 * ISO_PAGE_BYTES, bytes + 7 * ISO_PAGE_BYTES, ISO_PAGE_BYTES);
-    memcpy(swapped + 7 * ISO_PAGE_BYTES, bytes + 6 * ISO_PAGE_BYTES, ISO_PAGE_BYTES);
-    assert_int_equal(iso_file_write_atomic(path, swapped, n_bytes), ISO_OK);
-    assert_rebuilt(*root, "swapped pages", 6);
-    free(bytes), free(swapped), free(path);
+    free(path);
+}
+
+/* A page in another's place: sound in itself, and of the same kind. */
+static void test_moved_page(void **root) {
+    iso_page_sums *sums;
+    sqlite3 *db;
+    char *path = below(*root, "two.sqlite"), page[ISO_PAGE_BYTES];
+    assert_int_equal(iso_page_sums_create(&sums), ISO_OK);
+    for (int i = 0; i < 2; i++) {
+        int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+        assert_int_equal(sqlite3_open_v2(path, &db, flags, iso_page_sums_name(sums)), SQLITE_OK);
+        assert_int_equal(iso_page_sums_reserve(db), ISO_OK);
+        const char *sql = i == 0 ? "CREATE TABLE a (x); CREATE TABLE b (x);"
+                                   "INSERT INTO a VALUES (1); INSERT INTO b VALUES (2)"
+                                 : "SELECT * FROM b";
+        assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), i ? SQLITE_IOERR : SQLITE_OK);
+        sqlite3_close(db);
+        FILE *file = fopen(path, "r+b");
+        assert_non_null(file);
+        assert_int_equal(fseek(file, ISO_PAGE_BYTES, SEEK_SET), 0); /* page 2 is a, page 3 is b */
+        assert_int_equal(fread(page, sizeof page, 1, file), 1);
+        assert_int_equal(fseek(file, 2 * ISO_PAGE_BYTES, SEEK_SET), 0);
+        assert_int_equal(fwrite(page, sizeof page, 1, file), 1);
+        assert_int_equal(fclose(file), 0);
+    }
+    iso_page_sums_free(sums);
+    free(path);
 }
 
 /* A number changed by another program, which knows nothing of the sums. */
@@ -633,8 +689,10 @@ int main(void) {
         TEST(test_only_what_changed),
         TEST(test_root_is_in_no_row),
         TEST(test_kills),
+        TEST(test_half_a_commit),
         TEST(test_flipped_bits),
         TEST(test_other_damage),
+        TEST(test_moved_page),
         TEST(test_foreign_writer),
         TEST(test_other_version),
         TEST(test_schema_has_its_number),
