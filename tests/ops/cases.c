@@ -365,8 +365,9 @@ static void grouped_bwd_weight_call(const call *r) {
 static void head_loss_setup(check_case *c) {
     double logit = sqrt((double)c->H) * 0.3;
     add(c, "nats", CHECK_OUT, 1, c->T, 1, 1, 16 + (double)c->H)->kind = CHECK_DOUBLE;
-    add(c, "dx", CHECK_OUT, 2, c->T, c->H, 1, 32 + 8 * logit);
-    add(c, "dw", CHECK_INOUT, 2, c->V, c->H, 1, 32 + 8 * logit + (double)c->T);
+    add(c, "dx", CHECK_OUT, 2, c->T, c->H, 1, 32 + 8 * logit)->half_error = 0x1p-8;
+    add(c, "dw", CHECK_INOUT, 2, c->V, c->H, 1, 32 + 8 * logit + (double)c->T)->half_error =
+        0x1p-9 * (2 + sqrt((double)c->T));
     add(c, "x", CHECK_IN, 2, c->T, c->H, 1, 1);
     add(c, "w", CHECK_IN, 2, c->V, c->H, 1, 0.3);
     int32_t *targets = random_ids(c, c->T, 0, c->V - 1);
