@@ -31,8 +31,8 @@ covered*: gap ± half-width at the fitted optimum holds the gap at the true one.
 better from .. to .." is wrong. *gap resolved*: the MoE is called better at its optimum.
 
 What the room for shape (docs/decisions/0011) is meant for are the first eleven rows of a table. "Steep on the left" falls
-eight times as fast as it rises and is at its limit; a kink (no curvature at the optimum) and a jump (curvature 6-fold across
-it) are beyond it: there the interval promises too much, and the more so the more precise the scan is.
+eight times as fast as it rises and is at its limit, as "steep on the right" is where a scan is very precise; a kink (no
+curvature at the optimum) and a jump (curvature 6-fold across it) are beyond it: there the interval promises too much.
 
 EOF
     echo "$tables"
