@@ -7,8 +7,10 @@
 #include <string.h>
 #include <time.h>
 
-#define RUN_CHARS  28
-#define SIDE_CHARS 20
+/* The widest table has 100 columns. */
+#define RUN_CHARS   24
+#define SIDE_CHARS  15
+#define STUDY_CHARS 99
 
 /* Sentences about faulty runs. */
 #define MAX_FAULTS  8
@@ -83,8 +85,20 @@ static void add_run(cli_table *table, const iso_rows *rows, int64_t i, double no
     cli_table_add(table, isnan(eta) || is_silent ? "-" : iso_str_duration(text, eta));
 }
 
+static void print_study_name(const char *dir, const char *study, bool is_first) {
+    int n_dir = (int)strlen(dir);
+    while (n_dir > 1 && dir[n_dir - 1] == '/') n_dir--;
+    bool is_top = strcmp(study, ".") == 0;
+    char *path = iso_strf("%.*s%s%s", n_dir, dir, is_top ? "" : "/", is_top ? "" : study);
+    char *shown = study_short_text(path, STUDY_CHARS);
+    printf("%s%s:\n", is_first ? "" : "\n", shown);
+    free(shown);
+    free(path);
+}
+
 /* The runs of one study from row `first`; returns where the next study begins. */
-static int64_t print_study(const iso_rows *rows, int64_t first, bool is_only, double now_s) {
+static int64_t print_study(const iso_rows *rows, int64_t first, const char *dir, bool is_only,
+                           double now_s) {
     static const char *const headers[] = {"run",      "side",     "seed",       "state",
                                           "progress", "tokens/s", "BPC so far", "ETA"};
     const char *study = text_of(rows, first, "study");
@@ -93,11 +107,7 @@ static int64_t print_study(const iso_rows *rows, int64_t first, bool is_only, do
     cli_table_init(&table, headers, 8);
     while (i < rows->n_rows && strcmp(text_of(rows, i, "study"), study) == 0)
         add_run(&table, rows, i++, now_s);
-    if (!is_only) {
-        char *shown = study_short_text(study, 60);
-        printf("%s%s:\n", first > 0 ? "\n" : "", shown);
-        free(shown);
-    }
+    if (!is_only) print_study_name(dir, study, first == 0);
     cli_table_print(&table, stdout);
     cli_table_release(&table);
     return i;
@@ -175,11 +185,11 @@ static void print_faults(const iso_rows *rows, double now_s) {
         printf("and %" PRId64 " more such runs: --json shows all\n", n_faults - MAX_FAULTS);
 }
 
-static void print_text(const iso_rows *rows) {
+static void print_text(const iso_rows *rows, const char *dir) {
     double now_s = (double)time(NULL);
     bool is_only = rows->n_rows == 0 ||
                    strcmp(text_of(rows, 0, "study"), text_of(rows, rows->n_rows - 1, "study")) == 0;
-    for (int64_t i = 0; i < rows->n_rows;) i = print_study(rows, i, is_only, now_s);
+    for (int64_t i = 0; i < rows->n_rows;) i = print_study(rows, i, dir, is_only, now_s);
     sums all = add_up(rows, now_s);
     print_sums(&all, rows->n_rows);
     print_faults(rows, now_s);
@@ -199,14 +209,14 @@ static iso_status print_json(const iso_rows *rows) {
                           CLI_JSON_EXACT);
 }
 
-static iso_status show(iso_run_index *index, bool json) {
+static iso_status show(iso_run_index *index, const char *dir, bool json) {
     iso_rows rows;
     iso_status status = ISO_OK;
     ISO_TRY(iso_run_index_query(&rows, index, question));
     if (json)
         status = print_json(&rows);
     else
-        print_text(&rows);
+        print_text(&rows, dir);
     iso_rows_release(&rows);
     return status;
 }
@@ -237,7 +247,7 @@ iso_status study_status(int argc, char **argv) {
     iso_run_index *index = NULL;
     iso_status status = cli_parse(&usage, argc, argv, &done);
     if (status == ISO_OK && !done) status = study_index_open(&index, dirs.items[0], db, rebuild);
-    if (status == ISO_OK && !done) status = show(index, json);
+    if (status == ISO_OK && !done) status = show(index, dirs.items[0], json);
     iso_run_index_close(index);
     cli_list_release(&dirs);
     return status;
