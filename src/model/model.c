@@ -207,18 +207,35 @@ static void backward(iso_model *model, const int32_t *inputs, const int32_t *tar
     iso_embed_bwd(ex, iso_model_grad(model, ISO_FIELD_EMBED, -1, s->vocab_size, H), d, inputs);
 }
 
+typedef struct zero_job {
+    char *data;
+    int64_t n_bytes;
+} zero_job;
+
+#define ZERO_PIECE_BYTES ((int64_t)1 << 20)
+
+static void zero_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const zero_job *job = ctx;
+    int64_t first = i_piece * ZERO_PIECE_BYTES, left = job->n_bytes - first;
+    memset(job->data + first, 0, (size_t)(left < ZERO_PIECE_BYTES ? left : ZERO_PIECE_BYTES));
+}
+
+static void zero_grads(iso_model *model, int64_t offset, int64_t n) {
+    int64_t n_bytes = n * iso_dtype_bytes(model->exec->dtype);
+    zero_job job = {element(model, model->grads, offset), n_bytes};
+    iso_exec_pieces(model->exec, (n_bytes + ZERO_PIECE_BYTES - 1) / ZERO_PIECE_BYTES, zero_piece,
+                    &job);
+}
+
 /* Zeroes the gradients that operations can only add to: of the vectors, the embedding and the
  * head. */
 static void zero_sums(iso_model *model) {
     const iso_params *params = &model->params;
     int64_t n_matrix = params->shape.vocab_size * params->shape.hidden_size;
-    int64_t item = iso_dtype_bytes(model->exec->dtype);
-    const iso_field fields[2] = {ISO_FIELD_EMBED, head_field(model)};
-    for (int i = 0; i < 2; i++)
-        memset(element(model, model->grads, iso_params_offset(params, fields[i], -1)), 0,
-               (size_t)(n_matrix * item));
-    memset(element(model, model->grads, params->n_decay), 0,
-           (size_t)((params->n_elements - params->n_decay) * item));
+    zero_grads(model, iso_params_offset(params, ISO_FIELD_EMBED, -1), n_matrix);
+    if (head_field(model) != ISO_FIELD_EMBED)
+        zero_grads(model, iso_params_offset(params, ISO_FIELD_HEAD, -1), n_matrix);
+    zero_grads(model, params->n_decay, params->n_elements - params->n_decay);
 }
 
 void iso_model_train(iso_model *model, const int32_t *inputs, const int32_t *targets, int64_t B,
