@@ -61,6 +61,10 @@ static iso_status take_like(iso_budget *b, iso_counts *counts) {
         goal->text_tokens = like->data.unique_tokens;
     if (goal->shapes.head_dim == 0) goal->shapes.head_dim = m->hidden_size / m->num_attention_heads;
     if (goal->rule.lr_multiplier == 0) goal->rule.lr_multiplier = multiplier_of(like, counts);
+    /* At another N the MoE itself cannot be a side; one of its activation rate can. */
+    if (goal->shapes.n_rates == 0 && m->layer_layout != ISO_LAYOUT_DENSE &&
+        goal->params != counts->params_nonvocab)
+        goal->shapes.rates[goal->shapes.n_rates++] = counts->activation_rate;
     return ISO_OK;
 }
 
@@ -145,9 +149,21 @@ static bool same_size(const iso_plan_model *model, int64_t params) {
     return model->counts.params_nonvocab == params;
 }
 
-/* The shape of goal.like as a model of the plan. */
-static iso_status plan_as_given(iso_plan_model *out, const iso_config *like, int64_t params) {
-    *out = (iso_plan_model){.shape = like->model};
+/* The sizes of goal.like as a model of the plan. Context, vocabulary and all else that is no size
+ * are those of the other sides: flags may have changed them. */
+static iso_status plan_as_given(iso_plan_model *out, const iso_config *like, const iso_shape *base,
+                                int64_t params) {
+    const iso_shape *m = &like->model;
+    *out = (iso_plan_model){.shape = *base};
+    out->shape.layer_layout = m->layer_layout;
+    out->shape.hidden_size = m->hidden_size;
+    out->shape.num_hidden_layers = m->num_hidden_layers;
+    out->shape.num_attention_heads = m->num_attention_heads;
+    out->shape.intermediate_size = m->intermediate_size;
+    out->shape.num_experts = m->num_experts;
+    out->shape.num_experts_per_tok = m->num_experts_per_tok;
+    out->shape.moe_intermediate_size = m->moe_intermediate_size;
+    out->shape.shared_expert_intermediate_size = m->shared_expert_intermediate_size;
     ISO_TRY(iso_count(&out->counts, &out->shape, ISO_CONVENTION_PAPER));
     out->rate_asked = out->counts.activation_rate;
     out->params_error = (double)(out->counts.params_nonvocab - params) / (double)params;
@@ -163,16 +179,26 @@ static void add_model(iso_budget *b, const iso_plan_model *plan, bool as_given) 
     b->models[i] = (iso_budget_model){.plan = *plan, .as_given = as_given, .seconds = NAN};
 }
 
-/* "moe-20", "moe-12.5": as many digits as make it unique. */
+/* Whether another MoE was asked for at the rate of this one, which was given: their names would be
+ * one. */
+static bool has_twin(const iso_budget *b, const iso_budget_model *given) {
+    for (int64_t i = 1; i < b->n_models && given->as_given; i++)
+        if (&b->models[i] != given &&
+            fabs(b->models[i].plan.rate_asked - given->plan.rate_asked) < 1e-6)
+            return true;
+    return false;
+}
+
+/* "moe-20", "moe-12.5": as many digits as make it unique; "moe-20-given" beside a "moe-20". */
 static void name_models(iso_budget *b) {
     snprintf(b->models[0].name, sizeof b->models[0].name, "dense");
-    for (int digits = 2; digits <= 9; digits++) {
+    for (int digits = 2; digits <= 13; digits++) {
         bool unique = true;
         for (int64_t i = 1; i < b->n_models; i++) {
             double percent = 100 * b->models[i].plan.rate_asked;
             bool exact = fabs(percent - round(percent)) < 1e-9;
-            snprintf(b->models[i].name, sizeof b->models[i].name, "moe-%.*f",
-                     exact ? 0 : digits - 1, percent);
+            snprintf(b->models[i].name, sizeof b->models[i].name, "moe-%.*f%s",
+                     exact ? 0 : digits - 1, percent, has_twin(b, &b->models[i]) ? "-given" : "");
             unique = unique && strcmp(b->models[i].name, b->models[i - 1].name) != 0;
         }
         if (unique) return;
@@ -189,7 +215,7 @@ static iso_status find_shapes(iso_budget *b) {
     b->shapes = shapes->goal;
     bool as_given = false;
     if (status == ISO_OK && like) {
-        status = plan_as_given(&given, like, b->goal.params);
+        status = plan_as_given(&given, like, &at.base, b->goal.params);
         as_given = status == ISO_OK && same_size(&given, b->goal.params);
     }
     if (status == ISO_OK) {
@@ -222,6 +248,11 @@ static iso_status plan_dense(iso_budget *b) {
                     : goal->compute.tokens > 0 ? goal->compute.tokens
                                                : text;
     if (tokens > (double)ISO_COUNT_MAX) return fail_tokens(tokens);
+    if (tokens < 1)
+        return iso_fail(ISO_ERR_USAGE,
+                        "plan: --compute is less than one token costs the baseline, %.3g FLOPs; "
+                        "raise it, or lower --params",
+                        M);
     iso_config *config = &dense->config;
     ISO_TRY(iso_budget_model_begin(dense, b, (int64_t)ceil(tokens)));
     double batch = (double)iso_config_batch_tokens(config);

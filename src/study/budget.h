@@ -41,7 +41,9 @@ typedef struct iso_budget_goal {
     int64_t params;         /* N; 0 = not given */
     iso_compute compute;    /* C; zero = not given */
     int64_t text_tokens;    /* D; 0 = not given */
-    const iso_config *like; /* resolved; what is not given is taken from it. NULL = none */
+    const iso_config *like; /* resolved; what is not given is taken from it. NULL = none. Its sizes
+                               are a side where its N is the plan's; all else is `base`'s. At
+                               another N, an MoE's activation rate stands where none is given */
 
     iso_config base;        /* of every model: data.dir, seeds, precision, micro-batch; of its model
                                section all that is no size, and V and S where they are not 0 */
@@ -67,7 +69,7 @@ typedef struct iso_budget_memory {
 } iso_budget_memory;
 
 typedef struct iso_budget_model {
-    char name[32]; /* "dense", "moe-20", ... */
+    char name[32]; /* "dense", "moe-20", "moe-20-given"; no two alike */
     iso_plan_model plan;
     bool as_given;      /* the shape is that of goal.like */
     iso_config config;  /* resolved; data.unique_tokens by the scheme */

@@ -35,11 +35,11 @@ static json_t *counts_to_json(const iso_budget_model *m) {
 }
 
 static json_t *schemes_to_json(const iso_budget *b, const iso_budget_model *m) {
-    return json_pack("{s{sI sf} s{sI sf} s{sI sf}}", "strict", "unique_tokens",
+    return json_pack("{s{sI sf} s{sI so} s{sI sf}}", "strict", "unique_tokens",
                      (json_int_t)b->unique_tokens, "epochs", m->epochs_strict, "loose",
                      "unique_tokens", (json_int_t)m->unique_loose, "epochs",
-                     (double)m->tokens / (double)m->unique_loose, "unique", "unique_tokens",
-                     (json_int_t)m->tokens, "epochs", 1.0);
+                     real_or_null((double)m->tokens / (double)m->unique_loose), "unique",
+                     "unique_tokens", (json_int_t)m->tokens, "epochs", 1.0);
 }
 
 static json_t *law_to_json(const iso_budget_model *m) {

@@ -63,6 +63,11 @@ iso_status iso_budget_model_share(iso_budget_model *model, const iso_budget *b) 
                         " tokens and the text has %" PRId64 "; take the scheme strict, or give "
                         "more text or less compute",
                         model->name, model->tokens, text);
+    if (b->goal.scheme == ISO_GAP_LOOSE && model->unique_loose == 0)
+        return iso_fail(ISO_ERR_USAGE,
+                        "plan: --scheme loose: %s trains on one sequence, which has no half; take "
+                        "the scheme strict, or give more compute",
+                        model->name);
     model->config.data.unique_tokens = b->goal.scheme == ISO_GAP_STRICT  ? b->unique_tokens
                                        : b->goal.scheme == ISO_GAP_LOOSE ? model->unique_loose
                                                                          : model->tokens;

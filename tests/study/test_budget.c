@@ -260,6 +260,68 @@ static void like(void **state) {
     iso_budget_free(b);
 }
 
+static iso_budget_goal goal_like(const iso_config *config) {
+    iso_budget_goal goal = iso_budget_goal_default();
+    goal.like = config;
+    goal.base = *config;
+    goal.base.train.micro_batch_size = goal.base.model.router_aux_group;
+    goal.base.data.unique_tokens = ISO_UNIQUE_TOKENS_ALL;
+    goal.norm_topk_by_size = false;
+    return goal;
+}
+
+/* What is no size is common to all sides, the given one among them: context, vocabulary, gates. */
+static void like_with_other_settings(void **state) {
+    iso_budget_goal goal = small_goal();
+    iso_budget *b = make(&goal), *again;
+    for (int64_t i = 0; i < b->n_models; i += 3) {
+        iso_budget_goal other = goal_like(&b->models[i].config);
+        other.base.model.max_position_embeddings *= 2;
+        other.base.model.vocab_size += 43;
+        other.base.model.norm_topk_prob = !other.base.model.norm_topk_prob;
+        again = make(&other);
+        check_plan(again);
+        for (int64_t j = 0; j < again->n_models; j++) {
+            const iso_shape *shape = &again->models[j].config.model;
+            const iso_shape *base = &other.base.model;
+            assert_int_equal(shape->max_position_embeddings, base->max_position_embeddings);
+            assert_int_equal(shape->vocab_size, base->vocab_size);
+            assert_int_equal(shape->norm_topk_prob, base->norm_topk_prob);
+        }
+        iso_budget_free(again);
+    }
+    iso_budget_free(b);
+}
+
+/* An MoE as given beside one that was asked for at its very rate: two names, two configs. */
+static void like_beside_its_own_rate(void **state) {
+    iso_budget_goal goal = small_goal();
+    iso_budget *b = make(&goal), *again;
+    iso_budget_goal twin = goal_like(&b->models[3].config);
+    twin.shapes.n_rates = 1;
+    twin.shapes.rates[0] = b->models[3].plan.counts.activation_rate;
+    again = make(&twin);
+    assert_int_equal(again->n_models, 3);
+    check_plan(again);
+    iso_budget_free(again);
+    iso_budget_free(b);
+}
+
+/* An MoE of another N cannot be a side, but its activation rate is what was not given. */
+static void like_at_another_size(void **state) {
+    iso_budget_goal goal = small_goal();
+    iso_budget *b = make(&goal), *again;
+    iso_budget_goal larger = goal_like(&b->models[3].config);
+    larger.params = 5000000;
+    larger.shapes.n_rates = 0;
+    again = make(&larger);
+    check_plan(again);
+    assert_int_equal(again->n_models, 2);
+    assert_near(again->models[1].plan.rate_asked, b->models[3].plan.counts.activation_rate, 1e-12);
+    iso_budget_free(again);
+    iso_budget_free(b);
+}
+
 static void assert_refused(const iso_budget_goal *goal, const char *says) {
     iso_budget *b = NULL;
     assert_int_equal(iso_budget_create(&b, goal), ISO_ERR_USAGE);
@@ -294,6 +356,14 @@ static void refusals(void **state) {
     goal = small_goal();
     goal.shapes.n_rates = 0;
     assert_refused(&goal, "no activation rate");
+    goal = iso_budget_goal_default();
+    goal.params = 1000000;
+    goal.compute.flops = 1e-300;
+    assert_refused(&goal, "less than one token");
+    goal.compute.flops = 1e7;
+    goal.base.model.router_aux_group = goal.base.train.micro_batch_size = 1;
+    goal.scheme = ISO_GAP_LOOSE;
+    assert_refused(&goal, "has no half");
     goal = small_goal();
     goal.shapes.layout = ISO_LAYOUT_DENSE;
     assert_refused(&goal, "no experts");
@@ -424,6 +494,9 @@ int main(void) {
         cmocka_unit_test(memory),
         cmocka_unit_test(rates_of_learning),
         cmocka_unit_test(like),
+        cmocka_unit_test(like_with_other_settings),
+        cmocka_unit_test(like_beside_its_own_rate),
+        cmocka_unit_test(like_at_another_size),
         cmocka_unit_test(refusals),
         cmocka_unit_test(json),
         cmocka_unit_test(prediction),
