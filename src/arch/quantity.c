@@ -402,12 +402,14 @@ static iso_status read_devices(reader *r, iso_speed *out) {
     return ISO_OK;
 }
 
-/* "tok/s" and its longer spellings; their length, else 0. */
+/* "tok/s" and its longer spellings; their length, else 0. The x of "tok/sx3h" multiplies. */
 static size_t per_second_length(const char *at) {
     static const char *const spellings[] = {"tokens/s", "token/s", "tok/s", "t/s"};
     for (size_t i = 0; i < N_OF(spellings); i++) {
         size_t n = strlen(spellings[i]);
-        if (strncasecmp(at, spellings[i], n) == 0 && !isalpha((unsigned char)at[n])) return n;
+        if (strncasecmp(at, spellings[i], n) != 0) continue;
+        bool times = times_length(at + n) > 0 && !isalpha((unsigned char)at[n + 1]);
+        if (times || !isalpha((unsigned char)at[n])) return n;
     }
     return 0;
 }

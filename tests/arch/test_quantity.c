@@ -207,6 +207,8 @@ static void compute(void **state) {
     iso_compute c;
     assert_int_equal(iso_quantity_compute(&c, "--compute", "1650tok/s x 3h"), ISO_OK);
     assert_true(c.flops == 0 && c.tokens == 1650.0 * 10800 && c.speed.tokens_per_s == 1650);
+    assert_int_equal(iso_quantity_compute(&c, "--compute", "1650tok/sx3h"), ISO_OK);
+    assert_true(c.tokens == 1650.0 * 10800);
     assert_int_equal(iso_quantity_compute(&c, "--compute", "12.5K tokens/s x 30 min"), ISO_OK);
     assert_true(c.tokens == 12500.0 * 1800);
     assert_int_equal(iso_quantity_compute(&c, "--compute", "8xH100x10d"), ISO_OK);
