@@ -120,6 +120,10 @@ static void forget(iso_file_out *file) {
 }
 
 iso_status iso_file_out_open(iso_file_out *file, const char *path) {
+    struct stat there; /* what a rename would replace: never a device or a pipe */
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode))
+        return iso_fail(ISO_ERR_IO, "cannot write %s: it is there and is no file; name another",
+                        path);
     *file = (iso_file_out){.path = iso_strf("%s", path), .temp_path = iso_strf("%s.tmp", path)};
     int fd = open(file->temp_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd >= 0) {

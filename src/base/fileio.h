@@ -15,7 +15,8 @@
 #include <stdio.h>
 
 /* --- whole files --- */
-/* Replaces `path` by these bytes, durably and atomically (protocol above). */
+/* Replaces `path` by these bytes, durably and atomically (protocol above). ISO_ERR_IO where a
+ * folder, a device or a pipe is in its place. */
 iso_status iso_file_write_atomic(const char *path, const void *bytes, int64_t n_bytes);
 /* Reads all of `path` (at most max_bytes; more is ISO_ERR_DATA). Caller frees *out; a NUL follows.
  */

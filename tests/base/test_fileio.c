@@ -139,6 +139,19 @@ static void missing_folder_is_an_error(void **state) {
     free(path);
 }
 
+/* A rename would put a file in the place of a device, a pipe or a folder. */
+static void only_files_are_replaced(void **state) {
+    char *pipe = iso_strf("%s/pipe", (char *)*state);
+    struct stat info;
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_int_equal(iso_file_write_atomic(pipe, "x", 1), ISO_ERR_IO);
+    assert_non_null(strstr(iso_error_message(), "is no file"));
+    assert_int_equal(stat(pipe, &info), 0);
+    assert_true(S_ISFIFO(info.st_mode));
+    assert_int_equal(iso_file_write_atomic(*state, "x", 1), ISO_ERR_IO);
+    free(pipe);
+}
+
 /* The temporary name leads to /dev/full, where every write fails as on a full disk. */
 static void full_device_leaves_the_old_file(void **state) {
     char *path = iso_strf("%s/f", (char *)*state), *temp = iso_strf("%s.tmp", path);
@@ -352,6 +365,7 @@ int main(void) {
         WITH_DIR(protocol_is_in_order),
         WITH_DIR(failed_sync_keeps_the_old_file),
         WITH_DIR(missing_folder_is_an_error),
+        WITH_DIR(only_files_are_replaced),
         WITH_DIR(full_device_leaves_the_old_file),
         WITH_DIR(full_disk_leaves_the_old_file),
         WITH_DIR(read_has_a_cap),
