@@ -65,6 +65,7 @@ static iso_status check_overrides(const cli_list *overrides) {
         "train.batch_size",
         "train.lr",
         "train.lr_multiplier",
+        "train.micro_batch_size",
         "train.warmup_steps",
         "train.eval_every",
         "train.checkpoint_every",
