@@ -77,8 +77,8 @@ static void add_gap(cli_table *table, const iso_budget_model *m) {
 }
 
 static void training_table(cli_table *table, const iso_budget *b) {
-    static const char *const headers[] = {"model", "tokens",  "epochs", "D/2",  "batch",   "lr",
-                                          "steps", "C error", "memory", "time", "gap, BPC"};
+    static const char *const headers[] = {"model", "tokens",  "unique", "epochs", "batch",   "lr",
+                                          "steps", "C error", "memory", "time",   "gap, BPC"};
     char text[32];
     int64_t n_columns = b->law ? 11 : 10;
     cli_table_init(table, headers, n_columns);
@@ -86,8 +86,8 @@ static void training_table(cli_table *table, const iso_budget *b) {
         const iso_budget_model *m = &b->models[i];
         cli_table_add(table, m->name);
         cli_table_add(table, iso_str_count(text, (double)m->tokens));
-        cli_table_addf(table, "%.2f", m->epochs_strict);
-        cli_table_add(table, iso_str_count(text, (double)m->unique_loose));
+        cli_table_add(table, iso_str_count(text, (double)m->config.data.unique_tokens));
+        cli_table_addf(table, "%.2f", (double)m->tokens / (double)m->config.data.unique_tokens);
         cli_table_addf(table, "%" PRId64, m->config.train.batch_size);
         cli_table_addf(table, "%.2e", iso_config_peak_lr(&m->config));
         cli_table_addf(table, "%" PRId64, m->config.train.steps);
@@ -164,6 +164,48 @@ static void say_rate(iso_str *out, double rate) {
     iso_str_appendf(out, "%.3g %%", 100 * rate);
 }
 
+/* A verdict only where the interval leaves one. */
+static void say_gap(iso_str *out, const iso_budget_model *best) {
+    double gap = best->forecast.value, half = best->forecast.half;
+    const char *side = gap > 0 ? "better" : "worse";
+    iso_str_append(out, fabs(gap) > half
+                            ? gap > 0 ? "MoE is expected to win: the best of these "
+                                        "MoEs, "
+                                      : "Dense is expected to win: the best of these "
+                                        "MoEs, "
+                            : "Not to be decided beforehand: the best of these MoEs, ");
+    iso_str_appendf(out, "%s, with ", best->name);
+    say_rate(out, best->plan.counts.activation_rate);
+    iso_str_appendf(out, " active is expected to be %s by %.3f", side, fabs(gap));
+    if (isfinite(half))
+        iso_str_appendf(out, " \xc2\xb1 %.3f bits per character (95 %%).", half);
+    else
+        iso_str_append(out, " bits per character, with an error that these runs cannot tell.");
+}
+
+/* Where the MoE is ahead on the mean curve, and where even the interval's lower end is. A range
+ * that ends where the fitted runs end is open there. */
+static void say_ahead(iso_str *out, const iso_gap_curve *curve) {
+    const iso_gap_range *better = &curve->better, *surely = &curve->surely_better;
+    if (!(isfinite(better->low) && isfinite(better->high))) return;
+    bool open_high = better->high > curve->scanned.high * 0.999;
+    bool open_low = better->low < curve->scanned.low * 1.001;
+    iso_str_append(out, "; MoE is ahead from ");
+    say_rate(out, better->low);
+    if (open_low) iso_str_append(out, " (the lowest that was fitted)");
+    iso_str_append(out, " to ");
+    say_rate(out, better->high);
+    if (open_high) iso_str_append(out, " (the highest that was fitted)");
+    if (isfinite(surely->low) && isfinite(surely->high)) {
+        iso_str_append(out, ", surely from ");
+        say_rate(out, surely->low);
+        iso_str_append(out, " to ");
+        say_rate(out, surely->high);
+    } else {
+        iso_str_append(out, ", nowhere surely");
+    }
+}
+
 /* One line on what to expect, and the fit's own words about itself. */
 static void say_expected(iso_str *out, const iso_budget *b) {
     const iso_budget_model *best = NULL;
@@ -172,25 +214,11 @@ static void say_expected(iso_str *out, const iso_budget *b) {
             (!best || b->models[i].forecast.value > best->forecast.value))
             best = &b->models[i];
     if (!best) return;
-    double gap = best->forecast.value, half = best->forecast.half;
-    iso_str_appendf(out, "%s expected to win%s: the best of these MoEs, %s, with ",
-                    gap > 0 ? "MoE is" : "Dense is", fabs(gap) > half ? "" : ", but not surely",
-                    best->name);
-    say_rate(out, best->plan.counts.activation_rate);
-    iso_str_appendf(out, " active is %s by %.3f", gap > 0 ? "better" : "worse", fabs(gap));
-    if (isfinite(half))
-        iso_str_appendf(out, " \xc2\xb1 %.3f bits per character (95 %%)", half);
-    else
-        iso_str_append(out, " bits per character, with an error that these runs cannot tell");
-    iso_str_append(out, ". The best rate is about ");
+    say_gap(out, best);
+    iso_str_append(out, " The best rate is about ");
     say_rate(out, b->curve.best_rate);
-    if (b->curve.best_at_edge) iso_str_append(out, ", at the edge of what is known");
-    if (isfinite(b->curve.better.low) && isfinite(b->curve.better.high)) {
-        iso_str_append(out, "; MoE is ahead from ");
-        say_rate(out, b->curve.better.low);
-        iso_str_append(out, " to ");
-        say_rate(out, b->curve.better.high);
-    }
+    if (b->curve.best_at_edge) iso_str_append(out, ", at the edge of what was fitted");
+    say_ahead(out, &b->curve);
     iso_str_append(out, b->extrapolated ? ". Extrapolated beyond the fitted runs.\n" : ".\n");
 }
 
@@ -200,10 +228,17 @@ static void say_refused(iso_str *out, const iso_budget *b) {
 
 /* How to read the columns of training. */
 static void say_columns(iso_str *out, const iso_budget *b) {
-    iso_str_append(out,
-                   "epochs: over the strict scheme's unique text; the loose scheme sees half of "
-                   "D twice. batch: sequences. memory: to train, one copy: weights, gradients, "
-                   "AdamW, activations of a micro-batch.");
+    static const char *const schemes[] = {
+        [ISO_GAP_STRICT] = "the same for all (the loose scheme would give each half of its tokens, "
+                           "twice)",
+        [ISO_GAP_LOOSE] = "half of each side's tokens, twice",
+        [ISO_GAP_UNIQUE] = "each side's tokens, once",
+    };
+    iso_str_appendf(out,
+                    "unique: the scheme's D-hat, %s. batch: sequences. C error: of dense against "
+                    "what was asked, of MoEs against dense. memory: to train, one copy: weights, "
+                    "gradients, AdamW, activations of a micro-batch.",
+                    schemes[b->goal.scheme]);
     if (b->law) iso_str_append(out, " gap: above 0 the MoE is better.");
     iso_str_append(out, "\n");
 }

@@ -108,7 +108,9 @@ static void draw_series(iso_plot *plot, const iso_budget *b, const series *s, do
     double level = iso_plot_y(plot, s->value(&b->models[0]) / scale);
     double above = iso_plot_y(plot, y[n - 1]) - level;
     double dy = above > 0 && above < 24 ? 32 : -10;
-    iso_plot_text(plot, s->class, x[n - 1], y[n - 1], 4, dy, "end", s->label);
+    /* One dot stands in the middle: words that end there would begin outside. */
+    iso_plot_text(plot, s->class, x[n - 1], y[n - 1], n > 1 ? 4 : 0, dy, n > 1 ? "end" : "middle",
+                  s->label);
 }
 
 /* The baseline, which has no place on the axis of rates: a level from edge to edge. */

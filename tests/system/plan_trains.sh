@@ -69,6 +69,6 @@ check "out: and holds what it held" test "$(cat full/file)" = mine
 expect "plot: an SVG file" 0 -- plan --plot plan.svg
 check "plot: of four panels" test "$(grep -c '<svg' plan.svg)" -ge 4
 expect "predict: refused below the fitted runs, with the plan all the same" 0 '^no prediction' '--extrapolate' 'moe-30' -- plan --predict
-expect "predict: --extrapolate says that it does" 0 'expected to win' 'extrapolated' -- plan --predict --extrapolate
+expect "predict: --extrapolate says that it does" 0 'Not to be decided beforehand' 'extrapolated' -- plan --predict --extrapolate
 expect "fit: too few runs say how many are needed" 2 'run' -- plan --fit run-dense run-moe-30
 finish
