@@ -25,7 +25,7 @@ typedef struct plan_args {
     int64_t expert_width, active_experts, min_active_experts, head_dim, seq_len, vocab_size;
     int64_t width_multiple, micro_batch;
     double aspect, mu, lr_multiplier;
-    bool no_shared_expert, own_experts, json, csv, predict, extrapolate;
+    bool no_shared_expert, own_experts, json, csv, predict, extrapolate, force;
 } plan_args;
 
 /* --- from flags to a goal --- */
@@ -192,6 +192,10 @@ static iso_status goal_from(iso_budget_goal *goal, const plan_args *args, iso_co
                         " sequences that the balance loss is taken over (router_aux_group)",
                         goal->base.train.micro_batch_size, goal->base.model.router_aux_group);
     if (strcmp(args->steplaw, "rounded") == 0) goal->rule.law = ISO_STEPLAW_ROUNDED;
+    /* A device's peak is that of bf16, so a budget of devices means it. */
+    bool has_devices = goal->compute.speed.accelerator || goal->speed.accelerator;
+    if (has_devices && !args->like && !sets_key(&args->overrides, "train.precision"))
+        goal->base.train.precision = ISO_PRECISION_BF16;
     if (args->precision)
         goal->base.train.precision =
             strcmp(args->precision, "bf16") == 0 ? ISO_PRECISION_BF16 : ISO_PRECISION_FP32;
@@ -215,7 +219,7 @@ static iso_status write_products(const iso_budget *budget, const plan_args *args
     if (args->out) {
         iso_str markdown = {0};
         plan_view_markdown(&markdown, budget, command);
-        iso_status status = iso_budget_folder_write(budget, args->out, markdown.data);
+        iso_status status = iso_budget_folder_write(budget, args->out, markdown.data, args->force);
         iso_str_release(&markdown);
         ISO_TRY(status);
     }
@@ -225,6 +229,7 @@ static iso_status write_products(const iso_budget *budget, const plan_args *args
         iso_str text = {0};
         iso_budget_to_csv(&text, budget);
         fputs(text.data, stdout);
+        if (budget->refused) iso_log(ISO_LOG_WARN, "no %s", budget->refused);
         iso_str_release(&text);
         return ISO_OK;
     }
@@ -341,10 +346,12 @@ iso_status cmd_plan(int argc, char **argv) {
          NULL},
         {"steplaw", CLI_CHOICE, &args.steplaw, "NAME", "unrounded (default) or rounded constants",
          laws},
-        {"precision", CLI_CHOICE, &args.precision, "NAME", "fp32 (default) or bf16", precisions},
+        {"precision", CLI_CHOICE, &args.precision, "NAME",
+         "fp32 or bf16 (default: bf16 for devices by name, else fp32)", precisions},
         {"micro-batch", CLI_I64, &args.micro_batch, "B", "sequences at a time (default 8)", NULL},
         {"out", CLI_STRING, &args.out, "DIR", "writes configs, a study file and the plan there",
          NULL},
+        {"force", CLI_BOOL, &args.force, NULL, "replaces the plan that is in DIR", NULL},
         {"plot", CLI_STRING, &args.plot, "FILE.svg", "draws it over the activation rate", NULL},
         {"json", CLI_BOOL, &args.json, NULL, "print JSON", NULL},
         {"csv", CLI_BOOL, &args.csv, NULL, "print a row per model", NULL},

@@ -77,10 +77,12 @@ static void add_gap(cli_table *table, const iso_budget_model *m) {
 }
 
 static void training_table(cli_table *table, const iso_budget *b) {
-    static const char *const headers[] = {"model", "tokens",  "unique", "epochs", "batch",   "lr",
-                                          "steps", "C error", "memory", "time",   "gap, BPC"};
+    const char *headers[11] = {"model", "tokens", "unique",  "epochs", "batch",
+                               "lr",    "steps",  "C error", "memory"};
     char text[32];
-    int64_t n_columns = b->law ? 11 : 10;
+    int64_t n_columns = 9;
+    if (b->flops_per_s > 0) headers[n_columns++] = "time";
+    if (b->law) headers[n_columns++] = "gap, BPC";
     cli_table_init(table, headers, n_columns);
     for (int64_t i = 0; i < b->n_models; i++) {
         const iso_budget_model *m = &b->models[i];
@@ -93,7 +95,7 @@ static void training_table(cli_table *table, const iso_budget *b) {
         cli_table_addf(table, "%" PRId64, m->config.train.steps);
         add_signed_percent(table, m->flops_error);
         cli_table_add(table, iso_str_bytes(text, (double)m->memory.training));
-        add_time(table, m->seconds);
+        if (b->flops_per_s > 0) add_time(table, m->seconds);
         if (b->law) add_gap(table, m);
     }
 }

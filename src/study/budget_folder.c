@@ -100,19 +100,61 @@ static iso_status write_configs(const iso_budget *b, const char *dir) {
     return status;
 }
 
-iso_status iso_budget_folder_write(const iso_budget *budget, const char *dir,
-                                   const char *markdown) {
+/* Whether the file holds this text and nothing else. */
+static bool holds(const char *path, const char *text) {
+    char *there;
+    int64_t n_bytes;
+    if (!iso_path_exists(path) || iso_file_read(&there, &n_bytes, path, 1 << 24) != ISO_OK)
+        return false;
+    bool same = n_bytes == (int64_t)strlen(text) && memcmp(there, text, (size_t)n_bytes) == 0;
+    free(there);
+    return same;
+}
+
+/* Whether the folder holds this very plan, untouched: then writing it again changes nothing. */
+static bool holds_plan(const iso_budget *b, const char *dir, const char *study,
+                       const char *markdown) {
+    char *plan_path = path_in(dir, "plan.md"), *study_path = path_in(dir, "study.yaml");
+    bool same = holds(plan_path, markdown) && holds(study_path, study);
+    for (int64_t i = 0; i < b->n_models && same; i++) {
+        char *path = iso_strf("%s/configs/%s.yaml", dir, b->models[i].name);
+        iso_str text = {0};
+        iso_config_to_yaml(&text, &b->models[i].config);
+        same = holds(path, text.data);
+        iso_str_release(&text);
+        free(path);
+    }
+    free(study_path);
+    free(plan_path);
+    return same;
+}
+
+static iso_status write_plan(const iso_budget *budget, const char *dir, const char *study,
+                             const char *markdown) {
+    char *plan_path = path_in(dir, "plan.md"), *study_path = path_in(dir, "study.yaml");
+    remove(study_path); /* (I1) */
+    iso_status status = write_configs(budget, dir);
+    if (status == ISO_OK)
+        status = iso_file_write_atomic(plan_path, markdown, (int64_t)strlen(markdown));
+    if (status == ISO_OK) status = iso_file_write_atomic(study_path, study, (int64_t)strlen(study));
+    free(study_path);
+    free(plan_path);
+    return status;
+}
+
+iso_status iso_budget_folder_write(const iso_budget *budget, const char *dir, const char *markdown,
+                                   bool replace) {
     ISO_TRY(check_dir(dir));
     ISO_TRY(iso_dir_create(dir));
-    char *plan = path_in(dir, "plan.md"), *study = path_in(dir, "study.yaml");
-    iso_str text = {0};
-    study_text(&text, budget, dir);
-    remove(study); /* (I1) */
-    iso_status status = write_configs(budget, dir);
-    if (status == ISO_OK) status = iso_file_write_atomic(plan, markdown, (int64_t)strlen(markdown));
-    if (status == ISO_OK) status = iso_file_write_atomic(study, text.data, (int64_t)text.len);
-    iso_str_release(&text);
-    free(study);
-    free(plan);
+    iso_str study = {0};
+    study_text(&study, budget, dir);
+    iso_status status = ISO_OK;
+    if (is_study(dir) && !replace && !holds_plan(budget, dir, study.data, markdown))
+        status = iso_fail(ISO_ERR_USAGE,
+                          "--out %s: another plan is there, or one that was edited; choose another "
+                          "folder, or --force to replace it",
+                          dir);
+    if (status == ISO_OK) status = write_plan(budget, dir, study.data, markdown);
+    iso_str_release(&study);
     return status;
 }

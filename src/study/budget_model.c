@@ -157,12 +157,39 @@ static bool beyond_law(const iso_budget_model *model) {
     return !model->law_in_range;
 }
 
-static bool off_law(const iso_budget_model *model) {
-    return fabs(model->lr_over_law - 1) > 0.01;
-}
-
 static bool few_steps(const iso_budget_model *model) {
     return model->step_share > 0.005;
+}
+
+/* Which side trains at which multiple of the law's rate: a part of any gap may be theirs. */
+static void note_rates(iso_budget *b) {
+    bool told[ISO_BUDGET_MODELS_MAX] = {false};
+    iso_str groups = {0};
+    int64_t n_groups = 0;
+    for (int64_t i = 0; i < b->n_models; i++) {
+        double multiple = b->models[i].lr_over_law;
+        if (told[i]) continue;
+        n_groups++;
+        iso_str_appendf(&groups, "%s%.2f x (%s", groups.len ? ", " : "", multiple,
+                        b->models[i].name);
+        for (int64_t j = i + 1; j < b->n_models; j++)
+            if (fabs(b->models[j].lr_over_law / multiple - 1) < 0.005) {
+                told[j] = true;
+                iso_str_appendf(&groups, ", %s", b->models[j].name);
+            }
+        iso_str_append(&groups, ")");
+    }
+    bool one = n_groups == 1;
+    if (!one || fabs(b->models[0].lr_over_law - 1) > 0.01) {
+        iso_str_appendf(&b->notes, "learning rates over Step Law's: %s", one ? "" : groups.data);
+        if (one) iso_str_appendf(&b->notes, "%.2f for all", b->models[0].lr_over_law);
+        iso_str_append(&b->notes, b->goal.rule.lr_multiplier > 0
+                                      ? "\n"
+                                      : "; what a sweep at 4e5 parameters found best, to a factor "
+                                        "of two and fading to 1 at 6e7; --lr-multiplier sets one "
+                                        "for all\n");
+    }
+    iso_str_release(&groups);
 }
 
 static void note_law(iso_budget *b) {
@@ -173,11 +200,6 @@ static void note_law(iso_budget *b) {
                         "Step Law was fitted from 60M to 1.07B parameters (2.15B MoE) and 2B to "
                         "100B tokens; outside: %s. Measure --lr-multiplier before a long run\n",
                         n == b->n_models ? "every model" : names.data);
-    iso_str_clear(&names);
-    if (list_names(&names, b, off_law) > 0 && b->goal.rule.lr_multiplier == 0)
-        iso_str_append(&b->notes, "rates are Step Law's times what a sweep at 4e5 parameters found "
-                                  "best, 0.25 to 0.5, fading to 1 at 6e7; --lr-multiplier sets "
-                                  "one for all\n");
     iso_str_clear(&names);
     n = list_names(&names, b, few_steps);
     if (n > 0)
@@ -196,7 +218,32 @@ static void note_speed(iso_budget *b) {
                                   "MoEs some of it: measure yours\n");
 }
 
+/* More than one of the devices named can hold: sharding is the trainer's business, but must be. */
+static void note_device(iso_budget *b) {
+    const iso_speed *speed = b->goal.speed.accelerator ? &b->goal.speed : &b->goal.compute.speed;
+    const iso_accelerator *device = speed->accelerator;
+    char most[32], has[32];
+    int64_t training = 0, n_over = 0;
+    for (int64_t i = 0; i < b->n_models && device; i++) {
+        if (b->models[i].memory.training > training) training = b->models[i].memory.training;
+        n_over += (double)b->models[i].memory.training > device->memory_bytes;
+    }
+    if (device)
+        iso_str_appendf(&b->notes,
+                        "isomoe itself trains on processors; on %s take these shapes, rates and "
+                        "steps to a trainer for them\n",
+                        device->name);
+    if (n_over > 0)
+        iso_str_appendf(&b->notes,
+                        "up to %s to train, more than the %s of one %s, in %" PRId64 " of %" PRId64
+                        " models: they must be sharded, or run in smaller micro-batches\n",
+                        iso_str_bytes(most, (double)training),
+                        iso_str_bytes(has, device->memory_bytes), device->name, n_over,
+                        b->n_models);
+}
+
 static void note_memory(iso_budget *b) {
+    note_device(b);
     if (b->models[0].memory.activations_bound)
         iso_str_append(&b->notes, "this processor does not train in bf16: activations are those of "
                                   "fp32, more than bf16 needs\n");
@@ -236,6 +283,7 @@ void iso_budget_notes_make(iso_budget *b) {
     note_text(b);
     note_epochs(b);
     note_law(b);
+    note_rates(b);
     note_speed(b);
     note_memory(b);
     note_warnings(b);

@@ -460,22 +460,28 @@ static void folder(void **state) {
     char *other = iso_strf("%s/other", root), *runs = iso_strf("%s/runs", dir);
     iso_budget_goal goal = small_goal();
     iso_budget *b = make(&goal);
-    assert_int_equal(iso_budget_folder_write(b, dir, "# plan\n"), ISO_OK);
+    assert_int_equal(iso_budget_folder_write(b, dir, "# plan\n", false), ISO_OK);
     iso_config config;
     assert_int_equal(iso_config_load(&config, path, NULL, 0), ISO_OK);
     char hash[ISO_SHA256_HEX_BYTES], planned[ISO_SHA256_HEX_BYTES];
     iso_config_hash(hash, &config);
     iso_config_hash(planned, &b->models[3].config);
     assert_string_equal(hash, planned);
-    assert_int_equal(iso_budget_folder_write(b, dir, "# plan\n"), ISO_OK); /* no run yet */
+    assert_int_equal(iso_budget_folder_write(b, dir, "# plan\n", false), ISO_OK); /* the same */
+    assert_int_equal(iso_budget_folder_write(b, dir, "# other\n", false), ISO_ERR_USAGE);
+    assert_non_null(strstr(iso_error_message(), "--force"));
+    assert_int_equal(iso_file_write_atomic(path, "# mine\n", 7), ISO_OK); /* edited */
+    assert_int_equal(iso_budget_folder_write(b, dir, "# plan\n", false), ISO_ERR_USAGE);
+    assert_int_equal(iso_budget_folder_write(b, dir, "# plan\n", true), ISO_OK);
+    assert_int_equal(iso_config_load(&config, path, NULL, 0), ISO_OK);
     assert_int_equal(iso_dir_create(runs), ISO_OK);
-    assert_int_equal(iso_budget_folder_write(b, dir, "# plan\n"), ISO_ERR_USAGE);
+    assert_int_equal(iso_budget_folder_write(b, dir, "# plan\n", true), ISO_ERR_USAGE);
     assert_int_equal(iso_dir_create(other), ISO_OK);
     char *file = iso_strf("%s/precious.txt", other);
     assert_int_equal(iso_file_write_atomic(file, "x", 1), ISO_OK);
-    assert_int_equal(iso_budget_folder_write(b, other, "# plan\n"), ISO_ERR_USAGE);
+    assert_int_equal(iso_budget_folder_write(b, other, "# plan\n", false), ISO_ERR_USAGE);
     assert_non_null(strstr(iso_error_message(), "something else"));
-    assert_int_equal(iso_budget_folder_write(b, file, "# plan\n"), ISO_ERR_USAGE);
+    assert_int_equal(iso_budget_folder_write(b, file, "# plan\n", false), ISO_ERR_USAGE);
     iso_budget_free(b);
     free(file);
     free(runs);
