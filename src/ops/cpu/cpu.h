@@ -26,11 +26,6 @@ void iso_cpu_gemm(bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t K, c
 #define ISO_ISA_NAME(name)        ISO_ISA_EXPAND(name, ISO_ISA)
 
 #ifdef ISO_ISA
-/* C (M,N) = or += A B for small products, with code of our own (gemm.c). trans_a as above; B as it
- * lies. */
-void ISO_ISA_NAME(iso_cpu_gemm_small)(bool trans_a, int64_t M, int64_t N, int64_t K, const float *a,
-                                      int64_t lda, const float *b, int64_t ldb, bool accumulate,
-                                      float *c, int64_t ldc);
 /* out (n_cols,n_rows) = in (n_rows,n_cols)^T; ld: floats from row to row. */
 void ISO_ISA_NAME(iso_cpu_transpose)(float *out, int64_t ld_out, const float *in, int64_t ld_in,
                                      int64_t n_rows, int64_t n_cols);
