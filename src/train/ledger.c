@@ -3,7 +3,6 @@
 #include "arch/steplaw.h"
 #include "train/dry_run.h"
 
-#include <dnnl.h>
 #include <math.h>
 #include <string.h>
 
@@ -39,14 +38,11 @@ double iso_load_entropy(const double *shares, int64_t n) {
 }
 
 json_t *iso_numeric_profile(const iso_trainer *trainer) {
-    const dnnl_version_t *v = dnnl_version();
-    char gemm[64];
-    snprintf(gemm, sizeof gemm, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
     bool is_ref = strcmp(trainer->exec.kernels->name, "ref") == 0;
     return json_pack("{ss ss ss ss}", "backend", trainer->exec.kernels->name, "precision",
                      iso_precision_name(trainer->config.train.precision), "isa",
                      is_ref ? "scalar" : iso_exec_isa(trainer->exec.narrow), "gemm",
-                     is_ref ? "scalar" : gemm);
+                     is_ref ? "scalar" : "panels");
 }
 
 static const char *state_name(iso_run_state state) {

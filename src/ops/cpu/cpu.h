@@ -1,10 +1,9 @@
 /* cpu.h - the fast CPU kernels from inside: how they are put together and how they cut work.
  *
- * Sources with vector code are compiled once per
- * instruction set with ISO_ISA as suffix of their one public function, which sets its kernels in
- * the table. oneDNN looks at the processor itself.
+ * Sources with vector code are compiled once per instruction set with ISO_ISA as suffix of their
+ * public functions, of which one sets its kernels in the table.
  *
- * (I1) the size of a piece depends on shapes alone; (I2) a piece calls oneDNN with one thread.
+ * (I1) the size of a piece depends on shapes alone.
  */
 #ifndef ISO_OPS_CPU_CPU_H
 #define ISO_OPS_CPU_CPU_H
@@ -15,11 +14,6 @@
  * or NULL (the best). False if the processor lacks it: the table is left alone. For tests and
  * benchmarks. */
 bool iso_kernels_init_cpu_isa(iso_kernels *kernels, const char *isa, iso_dtype dtype);
-
-/* C (M,N) = beta C + A B, row-major, beta 0 or 1. trans_a: A is stored (K,M); trans_b: B is stored
- * (N,K). ld: floats from row to row as stored. Any size may be 0. */
-void iso_cpu_gemm(bool trans_a, bool trans_b, int64_t M, int64_t N, int64_t K, const float *a,
-                  int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
 
 #define ISO_ISA_PASTE(name, isa)  name##_##isa
 #define ISO_ISA_EXPAND(name, isa) ISO_ISA_PASTE(name, isa)
