@@ -90,6 +90,15 @@ static double mu_cost(const iso_plan_goal *goal, double mu) {
     return MU_WEIGHT * octaves(mu, goal->mu);
 }
 
+/* The fewest active experts of any answer, and what units they make: a shared expert is K wide. */
+static int64_t least_K(const iso_plan_goal *goal) {
+    return goal->experts_per_token > 0 ? goal->experts_per_token : goal->min_experts_per_token;
+}
+
+static int64_t least_units(const iso_plan_goal *goal) {
+    return least_K(goal) * (goal->shared_expert ? 2 : 1);
+}
+
 /* --- pairs --- */
 
 static iso_status add_pair(plan_pairs *pairs, plan_pair pair) {
@@ -124,11 +133,10 @@ static double pair_mu(const iso_plan_goal *goal, int64_t H, int64_t L, int64_t L
 static bool pair_can_serve(const iso_plan_query *query, int64_t H, int64_t L, int64_t L_e) {
     const iso_plan_goal *goal = query->goal;
     double h = (double)H, least = INFINITY;
-    double per_width = 3.0 * h * (double)L_e * (goal->shared_expert ? 2.0 : 1.0);
     for (int64_t i = 0; i < query->n_rates; i++) least = fmin(least, query->rates[i]);
     double active = 4.0 * h * h * (double)L +
                     3.0 * h * h * query->limits.alpha_min * (double)(L - L_e) +
-                    per_width * (double)goal->min_experts_per_token;
+                    3.0 * h * (double)L_e * (double)least_units(goal);
     return active <= least * (1.0 + query->rate_error) * (1.0 + goal->max_params_error) *
                          (double)goal->params;
 }
@@ -285,6 +293,10 @@ static iso_status list_widths(expert_width **out, int64_t *n, const iso_plan_que
     int64_t last = all ? (int64_t)query->limits.expert_alpha_max * H : 2 * H;
     int64_t first =
         query->width < ISO_PLAN_FINE ? (ISO_PLAN_LEAN_EXPERT_WIDTH + step - 1) / step * step : step;
+    /* The fewest experts there can be fit N in one layer at least. */
+    double widest = (double)goal->params * (1.0 + goal->max_params_error) /
+                    (3.0 * (double)H * (double)least_units(goal));
+    last = (int64_t)fmin((double)last, widest);
     if (goal->expert_width > 0) first = step = last = goal->expert_width;
     *n = 0;
     *out = calloc((size_t)(last / step) + 1, sizeof **out);
@@ -436,7 +448,7 @@ static void try_frame(iso_plan_pick *out, const iso_plan_query *query, plan_fram
         (left - tolerance - frame->per_F * query->limits.alpha_max * H) / frame->per_expert;
     double most =
         (left + tolerance - frame->per_F * query->limits.alpha_min * H) / frame->per_expert;
-    int64_t first = (int64_t)ceil(fmax(least, goal->shared_expert ? 2.0 : 1.0));
+    int64_t first = (int64_t)ceil(fmax(least, (double)least_units(goal)));
     int64_t last = (int64_t)floor(
         fmin(most, (double)query->limits.experts_max * (goal->shared_expert ? 2.0 : 1.0)));
     if (first > last) return;
