@@ -21,6 +21,10 @@ static void check_count(const char *text) {
         check_refusal(status, value == -1);
     else
         ISO_ASSERT(value >= 1 && value <= ISO_COUNT_MAX);
+    int64_t tokens = -1; /* every count is one of tokens */
+    iso_status as_tokens = iso_quantity_tokens(&tokens, "--x", text);
+    if (as_tokens != ISO_OK) check_refusal(as_tokens, tokens == -1);
+    if (status == ISO_OK) ISO_ASSERT(tokens == value);
 }
 
 static void check_rates(const char *text) {

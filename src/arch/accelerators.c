@@ -31,6 +31,16 @@ static const iso_accelerator table[] = {
 };
 #define N_ROWS (sizeof table / sizeof *table)
 
+/* Longer names in use for a row; none of them has another peak. */
+static const struct {
+    const char *alias, *name;
+} aliases[] = {
+    {"H100-SXM", "H100"}, {"H100-SXM5", "H100"},  {"H100-80GB", "H100"},
+    {"H200-SXM", "H200"}, {"H200-141GB", "H200"}, {"A100-80GB", "A100"},
+    {"A100-SXM", "A100"}, {"A100-SXM4", "A100"},  {"A100-PCIe", "A100"},
+};
+#define N_ALIASES (sizeof aliases / sizeof *aliases)
+
 static bool is_filler(char c) {
     return c == ' ' || c == '-' || c == '_';
 }
@@ -51,6 +61,9 @@ static bool spells(const char *name, size_t n, const char *row) {
 const iso_accelerator *iso_accelerator_find(const char *name, size_t n_name) {
     for (size_t i = 0; i < N_ROWS; i++)
         if (spells(name, n_name, table[i].name)) return &table[i];
+    for (size_t i = 0; i < N_ALIASES; i++)
+        if (spells(name, n_name, aliases[i].alias))
+            return iso_accelerator_find(aliases[i].name, strlen(aliases[i].name));
     return NULL;
 }
 
@@ -66,6 +79,13 @@ const char *iso_accelerator_nearest(const char *name) {
 
 void iso_accelerator_names(iso_str *out) {
     for (size_t i = 0; i < N_ROWS; i++) iso_str_appendf(out, "%s%s", i ? ", " : "", table[i].name);
+}
+
+void iso_accelerator_help(iso_str *out) {
+    iso_str_append(out, "devices, with their dense bf16 peak and memory:\n");
+    for (size_t i = 0; i < N_ROWS; i++)
+        iso_str_appendf(out, "  %-10s %6g TFLOP/s  %4g GB\n", table[i].name,
+                        table[i].bf16_flops_per_s / 1e12, table[i].memory_bytes / GB);
 }
 
 const iso_accelerator *iso_accelerator_at(size_t i) {

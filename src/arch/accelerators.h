@@ -19,7 +19,8 @@ typedef struct iso_accelerator {
 } iso_accelerator;
 
 /* The row of that name, or NULL. Letters in either case; blanks, '-' and '_' don't count: "h100",
- * "RTX 4090" and "rtx-4090" are found. */
+ * "RTX 4090" and "rtx-4090" are found, and so are longer names in use, "A100-80GB" or "H100-SXM".
+ */
 const iso_accelerator *iso_accelerator_find(const char *name, size_t n_name);
 
 /* The name nearest to an unknown one, or NULL if none is near. */
@@ -27,6 +28,9 @@ const char *iso_accelerator_nearest(const char *name);
 
 /* The names, separated by ", ". */
 void iso_accelerator_names(iso_str *out);
+
+/* A line per row, name, peak and memory, for the help of a command. */
+void iso_accelerator_help(iso_str *out);
 
 /* The row of that index, NULL past the end. */
 const iso_accelerator *iso_accelerator_at(size_t i);

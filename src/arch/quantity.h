@@ -7,14 +7,17 @@
  *   count       number [K|M|B|G|T|P], or thousand, million, billion, trillion: 7B, 1.5T, 68e9
  *   fraction    number, or number%: 0.2, 20%
  *   duration    number (s|m|min|h|d|w), several in a row add up: 10d, 3h, 1d12h
- *   speed       [whole number x] ACCELERATOR [@ fraction], or count tok/s: 8xH100@40%, 1650tok/s
- *   compute     count, or number FLOP with K..Y before it: 2.86e21, 2.86ZFLOP; or PFLOP-days;
- *               or speed x duration: 8xH100@40%x10d, 1650tok/s x 3h
+ *   speed       [whole number x] ACCELERATOR [@ fraction, or what one sustains], or count tok/s:
+ *               8xH100@40%, 8xH100@400TFLOP/s, 1650tok/s
+ *   compute     count, or number FLOP with G..Z before it: 2.86e21, 2.86ZFLOP; or PFLOP-days,
+ *               EF-days; or speed x duration: 8xH100@40%x10d, 1650tok/s x 3h
  *   rates       fraction or fraction..fraction/whole number (evenly spaced in log, both ends
- *               included), between commas: 10%,20%,0.35 and 0.1..0.5/9
+ *               included), between commas: 10%,20%,0.35 and 0.1..0.5/9; the % of 10..50%/5 is meant
+ *               for both ends where the left one is 1 or more
  *
- * Units are taken in either case, blanks around x and @ are allowed, and * stands for x. The part
- * of the peak that is reached, where it is not said, is 40 % (iso_speed.utilisation_assumed tells).
+ * Units are taken in either case, blanks around x and @ are allowed, and * stands for x. Where
+ * nothing else can be meant, signs may be left out: 8 H100s for 10 days. The part of the peak that
+ * is reached, where it is not said, is 40 % (iso_speed.utilisation_assumed tells).
  *
  * (I1) what is accepted is finite and positive; everything else (signs, zero, overflow, "nan", an
  *      unknown unit, something left over) is ISO_ERR_USAGE, naming what was read and what would do,
@@ -53,6 +56,8 @@ typedef struct iso_compute {
 
 /* `what` begins the message: "--params". Whole, 1 to ISO_COUNT_MAX. */
 iso_status iso_quantity_count(int64_t *out, const char *what, const char *text);
+/* The same, and the word may follow: "200B tokens". */
+iso_status iso_quantity_tokens(int64_t *out, const char *what, const char *text);
 /* In (0, 1]. */
 iso_status iso_quantity_fraction(double *out, const char *what, const char *text);
 iso_status iso_quantity_speed(iso_speed *out, const char *what, const char *text);
