@@ -58,12 +58,46 @@ static const cli_flag *find_flag(const cli_usage *usage, const char *name, size_
     return NULL;
 }
 
+/* Other programs' words, and people's, for what is a flag here. */
+static const struct {
+    const char *word, *flag;
+} synonyms[] = {
+    {"tokens", "data"},
+    {"dataset", "data"},
+    {"corpus", "data"},
+    {"size", "params"},
+    {"n-params", "params"},
+    {"parameters", "params"},
+    {"model-size", "params"},
+    {"flops", "compute"},
+    {"budget", "compute"},
+    {"gpus", "compute"},
+    {"rate", "activation-rate"},
+    {"sparsity", "activation-rate"},
+    {"active", "activation-rate"},
+    {"experts-per-token", "active-experts"},
+    {"top-k", "active-experts"},
+    {"moe-intermediate-size", "expert-width"},
+    {"context", "seq-len"},
+    {"lr", "lr-multiplier"},
+};
+
+/* The flag of this command that another word for it stands for, or NULL. */
+static const char *meant_flag(const cli_usage *usage, const char *word) {
+    for (size_t i = 0; i < sizeof synonyms / sizeof *synonyms; i++)
+        if (strcmp(synonyms[i].word, word) == 0 &&
+            find_flag(usage, synonyms[i].flag, strlen(synonyms[i].flag)))
+            return synonyms[i].flag;
+    return NULL;
+}
+
 static iso_status fail_unknown(const cli_usage *usage, const char *name, size_t n_name) {
     const char **names = calloc(usage->n_flags + 1, sizeof *names);
     char *word = iso_strf("%.*s", (int)n_name, name);
     ISO_ASSERT(names != NULL);
     for (size_t i = 0; i < usage->n_flags; i++) names[i] = usage->flags[i].name;
-    const char *near = iso_str_nearest(word, names, usage->n_flags);
+    const char *near = meant_flag(usage, word);
+    if (!near) near = iso_str_nearest(word, names, usage->n_flags);
     iso_status status =
         near ? iso_fail(ISO_ERR_USAGE, "--%s: no such flag; did you mean --%s?", word, near)
              : iso_fail(ISO_ERR_USAGE, "--%s: no such flag", word);
