@@ -9,9 +9,18 @@
 
 #include "cli.h"
 #include "runs/run_index.h"
+#include "study/study_cost.h"
 
+iso_status study_plan(int argc, char **argv);
 iso_status study_status(int argc, char **argv);
 iso_status study_sql(int argc, char **argv);
+
+/* A study file that has no fault and can be planned; otherwise every fault is told, the last one as
+ * the status. */
+iso_status study_load(iso_study **out, const char *path);
+/* With progress; `dir` (may be NULL) keeps what was measured. */
+iso_status study_costs(iso_study_costs *out, const iso_study *study, const iso_study_plan *plan,
+                       const char *dir);
 
 /* The index of the runs below `dir`, up to date; if another process is just refreshing it, as it
  * stands, with a warning. `path`: where it is kept; NULL: in the folder. ISO_ERR_USAGE if there is

@@ -174,6 +174,16 @@ iso_status iso_config_parse(iso_config *out, const char *text, int64_t n_bytes, 
     return status;
 }
 
+iso_status iso_config_read(iso_config *config, const iso_yaml *root, const char *what) {
+    iso_option_table table = table_of(NULL);
+    return iso_options_read(&table, config, root, what);
+}
+
+iso_status iso_config_set(iso_config *config, const char *assignment) {
+    iso_option_table table = table_of(NULL);
+    return iso_options_set(&table, config, assignment);
+}
+
 /* --- resolving --- */
 
 static iso_status check_length(const iso_train_config *train) {

@@ -19,6 +19,7 @@
 #include "base/fileio.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "base/yaml.h"
 
 #include <stdint.h>
 
@@ -85,6 +86,11 @@ iso_status iso_config_load(iso_config *out, const char *path, const char *const 
 /* The same from text in memory; `what` names it in messages. */
 iso_status iso_config_parse(iso_config *out, const char *text, int64_t n_bytes, const char *what,
                             const char *const *overrides, int64_t n_overrides);
+
+/* Applies the sections that `root` has to `config`; what they don't name stays. The same faults. */
+iso_status iso_config_read(iso_config *config, const iso_yaml *root, const char *what);
+/* Applies one "section.key=value". */
+iso_status iso_config_set(iso_config *config, const char *assignment);
 
 /* Checks the whole and replaces keywords by numbers (I1): steps from tokens or flops (nearest whole
  * number, at least 1), batch and lr from Step Law with N = all non-vocabulary parameters and

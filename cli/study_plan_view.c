@@ -1,0 +1,265 @@
+/* isomoe study plan: the runs that a study file comes to, before any is started. */
+#include "cli_study.h"
+
+#include "arch/count.h"
+#include "base/stats.h"
+#include "study/power.h"
+#include "study/study_cost.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define POWER 0.8 /* of the smallest gap that is told */
+
+iso_status study_load(iso_study **out, const char *path) {
+    iso_str faults = {0};
+    iso_status status = iso_study_load(out, &faults, path);
+    if (*out && (status == ISO_OK || status == ISO_ERR_USAGE))
+        status = iso_study_plan_check(*out, &faults, path);
+    /* The buffer of a status is short; a file with many faults is not. */
+    if (status == ISO_ERR_USAGE && strchr(faults.data, '\n')) {
+        char *last = strrchr(faults.data, '\n');
+        for (char *line = faults.data, *end; line <= last; line = end + 1) {
+            end = strchr(line, '\n');
+            iso_log(ISO_LOG_ERROR, "%.*s", (int)(end - line), line);
+        }
+        iso_fail(status, "%s", last + 1);
+    }
+    if (status != ISO_OK) {
+        iso_study_free(*out);
+        *out = NULL;
+    }
+    iso_str_release(&faults);
+    return status;
+}
+
+static void show_measure(void *ctx, int64_t i_shape, int64_t n_shapes) {
+    cli_progress *progress = ctx;
+    progress->total = n_shapes;
+    cli_progress_update(progress, i_shape, NULL);
+}
+
+iso_status study_costs(iso_study_costs *out, const iso_study *study, const iso_study_plan *plan,
+                       const char *dir) {
+    cli_progress progress;
+    char *cache = dir ? iso_strf("%s/speed.json", dir) : NULL;
+    cli_progress_start(&progress, "measuring speed", "shapes", 0, 0);
+    iso_status status = iso_study_costs_make(out, study, plan, cache, show_measure, &progress);
+    cli_progress_finish(&progress);
+    free(cache);
+    return status;
+}
+
+/* --- what it can detect --- */
+
+typedef struct power {
+    iso_power_design design;
+    const char *from; /* where seed_sd is from */
+    double gap;       /* NaN: one seed alone tells nothing */
+} power;
+
+/* Seed noise of finished runs in a folder: sides with two seeds or more. NaN if there are none. */
+static double seed_sd_of(double *dof, const char *dir) {
+    iso_run_index *index;
+    iso_rows rows = {0};
+    iso_pooled pooled = {0};
+    *dof = 0;
+    if (!dir || study_index_open(&index, dir, ":memory:", false) != ISO_OK) return NAN;
+    iso_status status = iso_run_index_query(&rows, index,
+                                            "SELECT study, side, bpc FROM runs WHERE state = "
+                                            "'finished' AND bpc IS NOT NULL ORDER BY study, side");
+    for (int64_t i = 0, n; status == ISO_OK && i < rows.n_rows; i += n) {
+        double bpc[256];
+        n = 0;
+        while (i + n < rows.n_rows && n < 256 &&
+               strcmp(rows.cells[3 * i].text, rows.cells[3 * (i + n)].text) == 0 &&
+               strcmp(rows.cells[3 * i + 1].text, rows.cells[3 * (i + n) + 1].text) == 0) {
+            bpc[n] = iso_cell_number(&rows.cells[3 * (i + n) + 2]);
+            n++;
+        }
+        iso_pooled_add(&pooled, bpc, n);
+    }
+    iso_rows_release(&rows);
+    iso_run_index_close(index);
+    *dof = pooled.dof;
+    return pooled.dof > 0 ? iso_pooled_sd(&pooled) : NAN;
+}
+
+static power power_of(const iso_study *study, const iso_study_plan *plan, const char *earlier) {
+    power p = {.design = {.n_seeds = study->seeds.n}};
+    double dof;
+    for (int64_t i = 0; i < plan->n_runs; i++) {
+        bool first = true;
+        for (int64_t j = 0; j < i && first; j++)
+            first = strcmp(plan->runs[i].side, plan->runs[j].side) != 0;
+        p.design.n_configurations += first;
+    }
+    p.design.seed_sd = seed_sd_of(&dof, earlier);
+    p.from = "runs that are there";
+    if (isnan(p.design.seed_sd)) {
+        p.design.seed_sd = study->seed_sd > 0 ? study->seed_sd : ISO_STUDY_SEED_SD;
+        p.from = study->seed_sd > 0 ? "rules.seed_sd" : "an assumption; rules.seed_sd says it";
+    } else {
+        p.design.other_dof = dof;
+    }
+    p.gap = p.design.n_configurations > 1 && (p.design.n_seeds > 1 || dof > 0)
+                ? iso_power_detectable(&p.design, POWER)
+                : NAN;
+    return p;
+}
+
+/* --- for people --- */
+
+static void add_shape(cli_table *table, const iso_shape *s) {
+    cli_table_addf(table, "%" PRId64 "x%" PRId64, s->hidden_size, s->num_hidden_layers);
+    if (s->num_experts > 0)
+        cli_table_addf(table, "%" PRId64 "/%" PRId64 "x%" PRId64, s->num_experts_per_tok,
+                       s->num_experts, s->moe_intermediate_size);
+    else
+        cli_table_addf(table, "F %" PRId64, s->intermediate_size);
+}
+
+static void print_runs(const iso_study_plan *plan, const iso_study_costs *costs) {
+    static const char *const headers[] = {"side",   "HxL",    "experts", "N",     "r_a",    "C",
+                                          "tokens", "epochs", "steps",   "seeds", "memory", "each"};
+    char text[32];
+    cli_table table;
+    cli_table_init(&table, headers, 12);
+    for (int64_t i = 0, n; i < plan->n_runs; i += n) {
+        const iso_study_run *run = &plan->runs[i];
+        const iso_config *c = &run->config;
+        iso_counts counts;
+        for (n = 1; i + n < plan->n_runs && strcmp(plan->runs[i + n].side, run->side) == 0;) n++;
+        if (iso_count(&counts, &c->model, ISO_CONVENTION_PAPER) != ISO_OK) continue;
+        double tokens = (double)iso_config_tokens(c), unique = (double)c->data.unique_tokens;
+        cli_table_add(&table, run->side);
+        add_shape(&table, &c->model);
+        cli_table_add(&table, iso_str_count(text, (double)counts.params_nonvocab));
+        cli_table_addf(&table, "%.1f %%", 100 * run->activation_rate);
+        cli_table_addf(&table, "%.3g", run->flops);
+        cli_table_add(&table, iso_str_count(text, tokens));
+        if (unique > 0)
+            cli_table_addf(&table, "%.2f", tokens / unique);
+        else
+            cli_table_add(&table, "-");
+        cli_table_addf(&table, "%" PRId64, c->train.steps);
+        cli_table_addf(&table, "%" PRId64, n);
+        cli_table_add(&table, iso_str_bytes(text, (double)costs->runs[i].memory_bytes));
+        cli_table_add(&table, isnan(costs->runs[i].seconds)
+                                  ? "-"
+                                  : iso_str_duration(text, costs->runs[i].seconds));
+    }
+    cli_table_print(&table, stdout);
+    cli_table_release(&table);
+}
+
+static void print_sums(const iso_study_plan *plan, const iso_study_costs *costs, const power *p) {
+    char text[32];
+    printf("\n%" PRId64 " runs in %" PRId64 " stage%s, %d at once of %d thread%s: %s%s\n",
+           plan->n_runs, plan->n_stages, plan->n_stages == 1 ? "" : "s", costs->n_parallel,
+           costs->n_threads, costs->n_threads == 1 ? "" : "s",
+           isnan(costs->seconds) ? "time unknown, too large to be measured here" : "about ",
+           isnan(costs->seconds) ? "" : iso_str_duration(text, costs->seconds));
+    if (plan->assumed)
+        printf("choices are open until runs have finished: shapes of later stages are those of the "
+               "first candidates\n");
+    if (isnan(p->gap))
+        printf("no gap can be found out: one seed alone says nothing about its noise; give seeds: "
+               "2 or more\n");
+    else
+        printf(
+            "smallest gap between two sides that it finds out (in %.0f %% of cases): %.4f BPC, at "
+            "a seed SD of %.4f (%s)\n",
+            100 * POWER, p->gap, p->design.seed_sd, p->from);
+    for (const char *line = plan->notes.data; line && *line;) {
+        size_t n = strcspn(line, "\n");
+        printf("note: %.*s\n", (int)n, line);
+        line += n + (line[n] == '\n');
+    }
+}
+
+/* --- for programs --- */
+
+static json_t *real_or_null(double value) {
+    return isnan(value) ? json_null() : json_real(value);
+}
+
+static json_t *plan_to_json(const iso_study *study, const iso_study_plan *plan,
+                            const iso_study_costs *costs, const power *p) {
+    json_t *runs = json_array();
+    for (int64_t i = 0; i < plan->n_runs; i++) {
+        const iso_study_run *run = &plan->runs[i];
+        json_t *row = iso_config_to_json(&run->config);
+        json_object_set_new(row, "name", json_string(run->name));
+        json_object_set_new(row, "side", json_string(run->side));
+        json_object_set_new(row, "groups", json_string(run->groups));
+        json_object_set_new(row, "stage", json_integer(run->stage));
+        json_object_set_new(row, "activation_rate", json_real(run->activation_rate));
+        json_object_set_new(row, "flops", json_real(run->flops));
+        json_object_set_new(row, "tokens", json_integer(iso_config_tokens(&run->config)));
+        json_object_set_new(row, "memory_bytes", json_integer(costs->runs[i].memory_bytes));
+        json_object_set_new(row, "seconds", real_or_null(costs->runs[i].seconds));
+        json_array_append_new(runs, row);
+    }
+    return json_pack("{ss ss sb si si so s{sf ss sf so} ss so}", "name", study->name, "kind",
+                     iso_study_kind_names[study->kind], "assumed", plan->assumed, "parallel",
+                     costs->n_parallel, "threads", costs->n_threads, "seconds",
+                     real_or_null(costs->seconds), "detectable", "seed_sd", p->design.seed_sd,
+                     "seed_sd_from", p->from, "power", POWER, "gap_bpc", real_or_null(p->gap),
+                     "notes", plan->notes.data ? plan->notes.data : "", "runs", runs);
+}
+
+static iso_status show(const iso_study *study, const char *dir, const char *earlier, bool json) {
+    iso_study_plan *plan;
+    iso_study_costs costs;
+    ISO_TRY(iso_study_plan_make(&plan, study, NULL, NULL));
+    iso_status status = study_costs(&costs, study, plan, dir);
+    if (status == ISO_OK) {
+        power p = power_of(study, plan, earlier ? earlier : dir);
+        if (json) {
+            status = cli_print_json(plan_to_json(study, plan, &costs, &p), CLI_JSON_EXACT);
+        } else {
+            print_runs(plan, &costs);
+            print_sums(plan, &costs, &p);
+        }
+        iso_study_costs_release(&costs);
+    }
+    iso_study_plan_free(plan);
+    return status;
+}
+
+iso_status study_plan(int argc, char **argv) {
+    const char *dir = NULL, *earlier = NULL;
+    bool json = false, done;
+    cli_list studies = {0};
+    const cli_flag flags[] = {
+        {"out", CLI_STRING, &dir, "DIR", "the study's folder: measured speed is kept there", NULL},
+        {"earlier", CLI_STRING, &earlier, "DIR",
+         "runs that tell the noise between seeds (default: those of --out)", NULL},
+        {"json", CLI_BOOL, &json, NULL, "for programs", NULL},
+    };
+    const cli_usage usage = {
+        .synopsis = "study plan STUDY [--out DIR] [--earlier DIR] [--json]",
+        .summary =
+            "What a study file comes to: every run with its shape, tokens, memory and time on\n"
+            "this machine, and the smallest gap that it can find out. Trains nothing.",
+        .example = "isomoe study plan configs/studies/small.yaml",
+        .flags = flags,
+        .n_flags = sizeof flags / sizeof *flags,
+        .positionals = &studies,
+        .min_positionals = 1,
+        .max_positionals = 1,
+        .more = iso_study_help,
+    };
+    iso_study *study = NULL;
+    iso_status status = cli_parse(&usage, argc, argv, &done);
+    if (status == ISO_OK && !done) {
+        status = study_load(&study, studies.items[0]);
+        if (status == ISO_OK) status = show(study, dir, earlier, json);
+    }
+    iso_study_free(study);
+    cli_list_release(&studies);
+    return status;
+}
