@@ -101,6 +101,9 @@ static void print_training(const count_facts *facts) {
     const iso_state_memory *fp32 = &facts->state[ISO_FORMAT_FP32];
     const iso_state_memory *bf16 = &facts->state[ISO_FORMAT_BF16];
     const iso_dry_run *run = &facts->run;
+    char activations[64];
+    snprintf(activations, sizeof activations, "activations of %" PRId64 " sequences%s",
+             run->micro_batch_size, count_is_whole_batch(facts) ? " (all)" : "");
     const struct {
         const char *what;
         int64_t fp32, bf16, here;
@@ -109,7 +112,7 @@ static void print_training(const count_facts *facts) {
         {"gradients", fp32->gradients, bf16->gradients, run->model.gradients},
         {"master weights", fp32->master_weights, bf16->master_weights, 0},
         {"moments", fp32->moments, bf16->moments, run->moments_bytes},
-        {"activations of a micro-batch", 0, 0, run->model.activations},
+        {activations, 0, 0, run->model.activations},
         {"scratch of the kernels", 0, 0, run->model.scratch},
         {"sum", fp32->sum, bf16->sum, run->sum_bytes},
     };
@@ -129,10 +132,10 @@ static void print_training(const count_facts *facts) {
     printf(
         "fp32 and bf16 by arithmetic; bf16 has gradients, master weights and moments in fp32.\n");
     if (facts->has_run)
-        printf("Here: what isomoe train allocates, padding and all, for micro-batches of %" PRId64
-               " x %" PRId64 " tokens%s\nand %" PRId64 " threads.\n\n",
-               run->micro_batch_size, facts->config.model.max_position_embeddings,
-               facts->is_assumed ? " (assumed)" : "", run->n_threads);
+        printf("Here: what isomoe train allocates, padding and all, on %" PRId64
+               " threads for micro-batches of\n%" PRId64 " x %" PRId64 " tokens%s.\n\n",
+               run->n_threads, run->micro_batch_size, facts->config.model.max_position_embeddings,
+               count_micro_batch_note(facts));
     else
         printf("Not to be trained here: %s.\n\n", facts->no_run);
 }

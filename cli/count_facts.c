@@ -64,6 +64,16 @@ static void read_run(count_facts *facts) {
     if (!facts->has_run) facts->no_run = iso_strf("%s", iso_error_message());
 }
 
+bool count_is_whole_batch(const count_facts *facts) {
+    return !facts->is_assumed && facts->run.n_micro_batches == 1;
+}
+
+const char *count_micro_batch_note(const count_facts *facts) {
+    if (facts->is_assumed) return " (assumed)";
+    if (!count_is_whole_batch(facts)) return "";
+    return ", the whole batch; less by train.micro_batch_size";
+}
+
 iso_status count_facts_init(count_facts *out, const char *path, const cli_list *overrides,
                             iso_convention convention) {
     *out = (count_facts){.path = path};

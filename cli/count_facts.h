@@ -49,6 +49,11 @@ iso_status count_facts_init(count_facts *out, const char *path, const cli_list *
                             iso_convention convention);
 void count_facts_release(count_facts *facts);
 
+/* Whether the config's batch goes through in one piece. */
+bool count_is_whole_batch(const count_facts *facts);
+/* What the size of the micro-batch comes from: " (assumed)", ", the whole batch ...", or "". */
+const char *count_micro_batch_note(const count_facts *facts);
+
 /* What a convention counts, in a few words. */
 const char *count_convention_meaning(iso_convention convention);
 

@@ -140,6 +140,15 @@ static void memory_cell(char *out, const count_facts *facts, const count_facts *
     snprintf(out, CELL_BYTES, "%s", values[of] > 0 ? iso_str_bytes(text, values[of]) : "-");
 }
 
+/* What the activations below it are for. */
+static void micro_batch_cell(char *out, const count_facts *facts, const count_facts *first,
+                             int of) {
+    strcpy(out, "-");
+    if (!facts->has_run) return;
+    snprintf(out, CELL_BYTES, "%" PRId64 "%s", facts->run.micro_batch_size,
+             count_is_whole_batch(facts) ? ", all" : "");
+}
+
 /* A row without a function heads those that follow. */
 static const struct {
     const char *label;
@@ -186,6 +195,7 @@ static const struct {
     {"  weights to moments, fp32", memory_cell, STATE_32},
     {"  weights to moments, bf16", memory_cell, STATE_16},
     {"  here: weights to moments", memory_cell, HERE_STATE},
+    {"  here: sequences at once", micro_batch_cell, 0},
     {"  here: activations", memory_cell, HERE_ACTS},
     {"  here: scratch", memory_cell, HERE_SCRATCH},
     {"  here: sum", memory_cell, HERE_SUM},
@@ -253,7 +263,7 @@ void count_side_by_side(const count_facts *facts, int64_t n) {
         if (facts[i].has_run)
             printf("  %s: %" PRId64 " x %" PRId64 " tokens%s\n", label,
                    facts[i].run.micro_batch_size, facts[i].config.model.max_position_embeddings,
-                   facts[i].is_assumed ? " (assumed)" : "");
+                   count_micro_batch_note(&facts[i]));
         else
             printf("  %s: nothing. %s\n", label, facts[i].no_run);
     }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define TOKENS_PER_PARAM 20 /* the least that the paper's text asks for */
+#define MICRO_BATCH      8  /* sequences; every printed batch is a multiple of it */
 
 static bool is_same_shape(const iso_shape *a, const iso_shape *b) {
     return a->layer_layout == b->layer_layout && a->hidden_size == b->hidden_size &&
@@ -177,8 +178,8 @@ static void append_train_section(iso_str *out, const iso_paper_model *model) {
         iso_str_appendf(out,
                         "all\n\n# The tokens of this run were not published: %d per parameter "
                         "here.\ntrain:\n  tokens: %" PRId64 "\n  batch_size: steplaw\n"
-                        "  lr: steplaw\n",
-                        TOKENS_PER_PARAM, TOKENS_PER_PARAM * params);
+                        "  micro_batch_size: %d\n  lr: steplaw\n",
+                        TOKENS_PER_PARAM, TOKENS_PER_PARAM * params, MICRO_BATCH);
         return;
     }
     iso_paper_recounted counted = iso_row_recount(run);
@@ -186,10 +187,10 @@ static void append_train_section(iso_str *out, const iso_paper_model *model) {
     iso_str_appendf(out,
                     "\n\n# Table %d row %d: %" PRId64 " steps; %.3fx the learning rate and %.3fx "
                     "the batch of Step Law; BPC %s.\ntrain:\n  tokens: %" PRId64
-                    "\n  batch_size: %" PRId64 "\n  lr: %s\n",
+                    "\n  batch_size: %" PRId64 "\n  micro_batch_size: %d\n  lr: %s\n",
                     run->table, run->row, run->iterations, counted.lr_over_law,
                     counted.batch_over_law, run->bpc.text, counted.tokens, run->batch_sequences,
-                    run->lr.text);
+                    MICRO_BATCH, run->lr.text);
 }
 
 /* The other runs of the model as they would be given on the command line. */
@@ -240,7 +241,8 @@ void iso_paper_models_readme(iso_str *out, const iso_paper_models *models) {
         "comments). Tables 5 to 8 do not say on how many tokens their models were trained. What "
         "the "
         "paper leaves open (balance coefficient, Adam's\n"
-        "betas, initialisation) has isomoe's defaults. `data.dir` and the tokenizer are yours; "
+        "betas, initialisation, the micro-batch) is isomoe's. `data.dir` and the tokenizer are "
+        "yours; "
         "`runs.csv` holds the paper's comparisons for\n"
         "`isomoe audit --table`. [docs/paper.md](../../docs/paper.md) has every figure beside the "
         "printed one.\n\n"

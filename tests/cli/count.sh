@@ -27,3 +27,8 @@ isomoe count model.yaml --model.max_position_embeddings=1e9 | grep '^Not'
 cp "$dense" dense.yaml
 run isomoe count dense.yaml model.yaml --model.num_experts_per_tok=45 | sed 's/ (config.*//'
 run isomoe count model.yaml --model.max_position_embeddings=2147483647 --model.hidden_size=1048576 --model.num_hidden_layers=2048
+echo "---"
+# A micro-batch that is the whole batch says so; the paper's configs are cut.
+isomoe count "$dense" | grep -o '^activations of [^-]* (all)'
+isomoe count "$dense" --train.micro_batch_size=8 | grep -A1 '^Here'
+isomoe count "$source/configs/paper/7b-dense.yaml" "$source/configs/paper/7b-moe-k6-e78.yaml" | grep 'at once'

@@ -86,6 +86,7 @@ static void configs_are_the_rows(void **state) {
         assert_int_equal(counts.params_total, expected.params_total);
         assert_int_equal(counts.params_active, expected.params_active);
         assert_int_equal(counts.train_flops_per_token, expected.train_flops_per_token);
+        assert_int_equal(config.train.micro_batch_size, 8); /* not the batch in one piece */
         assert_int_equal(config.model.norm_topk_prob, model->rows[0]->shape.norm_topk_prob);
         const iso_paper_row *run = model->main_run;
         if (!run) {
