@@ -43,11 +43,11 @@ void iso_attention_block_bwd(iso_model *model, int64_t layer, iso_tensor x, int6
     iso_tensor qkv = iso_model_mat(model, acts->qkv, T, 3 * H);
     iso_tensor attended = iso_model_mat(model, acts->attended, T, H);
     iso_tensor norm = iso_model_act(model, acts->norm1, T, H);
-    iso_linear_bwd_input(ex, d_attended, false, d,
+    iso_linear_bwd_input(ex, d_attended, false, iso_model_d_stream(model, T),
                          iso_model_weight(model, ISO_FIELD_O, layer, H, H),
                          ISO_COMPONENT_ATTENTION);
     iso_linear_bwd_weight(ex, iso_model_grad(model, ISO_FIELD_O, layer, H, H), model->grads_are_set,
-                          d, attended, ISO_COMPONENT_ATTENTION);
+                          iso_model_d_stream(model, T), attended, ISO_COMPONENT_ATTENTION);
     iso_attention_bwd(ex, d_qkv, d_attended, attended,
                       iso_model_mat(model, acts->lse, B * at.A, at.S), qkv, &at);
     if (model->shape.position == ISO_POSITION_ROPE)
@@ -57,7 +57,8 @@ void iso_attention_block_bwd(iso_model *model, int64_t layer, iso_tensor x, int6
     iso_linear_bwd_input(ex, d_norm, false, d_qkv,
                          iso_model_weight(model, ISO_FIELD_Q, layer, 3 * H, H),
                          ISO_COMPONENT_ATTENTION);
-    iso_norm_bwd(ex, d, iso_model_grad(model, ISO_FIELD_NORM1, layer, H, 0), d_norm, x,
+    iso_norm_bwd(ex, d, iso_model_d_copy(model, T),
+                 iso_model_grad(model, ISO_FIELD_NORM1, layer, H, 0), d_norm, x,
                  iso_model_vec(model, acts->rstd1, T),
                  iso_model_weight(model, ISO_FIELD_NORM1, layer, H, 0));
 }
@@ -84,7 +85,7 @@ void iso_ffn_bwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int
     iso_layer_acts *acts = &model->layers[layer];
     int64_t H = model->shape.hidden_size;
     iso_field down = (iso_field)(gate + 2);
-    iso_tensor d = iso_model_mat(model, model->temps.d_stream, T, H);
+    iso_tensor d = iso_model_d_stream(model, T);
     iso_tensor d_norm = iso_model_mat(model, model->temps.d_norm, T, H);
     iso_tensor d_gate_up = iso_model_act(model, model->temps.d_wide, T, 2 * F);
     iso_tensor d_hidden = iso_model_act(model, model->temps.d_hidden, T, F);
@@ -117,7 +118,7 @@ void iso_dense_block_bwd(iso_model *model, int64_t layer, int64_t T) {
     iso_ffn_bwd(model, layer, ISO_FIELD_GATE, model->shape.intermediate_size, T,
                 ISO_COMPONENT_FFN_DENSE, false);
     iso_norm_bwd(model->exec, iso_model_mat(model, model->temps.d_stream, T, H),
-                 iso_model_grad(model, ISO_FIELD_NORM2, layer, H, 0),
+                 iso_model_d_copy(model, T), iso_model_grad(model, ISO_FIELD_NORM2, layer, H, 0),
                  iso_model_mat(model, model->temps.d_norm, T, H),
                  iso_model_mat(model, acts->middle, T, H), iso_model_vec(model, acts->rstd2, T),
                  iso_model_weight(model, ISO_FIELD_NORM2, layer, H, 0));

@@ -18,6 +18,11 @@ iso_tensor iso_model_mat(const iso_model *model, void *data, int64_t rows, int64
 /* The same of a narrow tensor (ops.h). */
 iso_tensor iso_model_act(const iso_model *model, void *data, int64_t rows, int64_t cols);
 
+/* The residual stream's gradient as products read it, and what norm_bwd leaves it in: the copy, or
+ * d_stream itself and nothing. */
+iso_tensor iso_model_d_stream(const iso_model *model, int64_t T);
+iso_tensor iso_model_d_copy(const iso_model *model, int64_t T);
+
 /* middle = x + o(attention(norm1 x)) */
 void iso_attention_block_fwd(iso_model *model, int64_t layer, iso_tensor x, int64_t B);
 void iso_attention_block_bwd(iso_model *model, int64_t layer, iso_tensor x, int64_t B);

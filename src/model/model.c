@@ -31,6 +31,16 @@ iso_tensor iso_model_act(const iso_model *model, void *data, int64_t rows, int64
     return iso_tensor_2d(data, model->exec->narrow, rows, cols);
 }
 
+iso_tensor iso_model_d_copy(const iso_model *model, int64_t T) {
+    if (model->exec->narrow == model->exec->dtype) return iso_no_tensor();
+    return iso_model_act(model, model->temps.d_copy, T, model->shape.hidden_size);
+}
+
+iso_tensor iso_model_d_stream(const iso_model *model, int64_t T) {
+    if (model->exec->narrow != model->exec->dtype) return iso_model_d_copy(model, T);
+    return iso_model_mat(model, model->temps.d_stream, T, model->shape.hidden_size);
+}
+
 static iso_tensor param_view(const iso_model *model, void *base, iso_field field, int64_t layer,
                              int64_t rows, int64_t cols) {
     void *data = element(model, base, iso_params_offset(&model->params, field, layer));
@@ -102,6 +112,7 @@ static void place_temps(iso_model *model) {
     }
     if (!model->trains) return;
     temps->d_stream = take(model, T * H);
+    if (model->exec->narrow != model->exec->dtype) temps->d_copy = take_act(model, T * H);
     temps->d_norm = take(model, T * H);
     temps->d_wide = take(model, T * max_i64(3 * H, 2 * F));
     temps->d_hidden = take(model, T * max_i64(H, F));
@@ -192,7 +203,8 @@ static void backward(iso_model *model, const int32_t *inputs, const int32_t *tar
                   iso_model_weight(model, head_field(model), -1, s->vocab_size, H), targets,
                   token_scale);
     if (!ex->measuring) memset(d.data, 0, (size_t)(T * H * iso_dtype_bytes(ex->dtype)));
-    iso_norm_bwd(ex, d, iso_model_grad(model, ISO_FIELD_FINAL_NORM, -1, H, 0), d_norm,
+    iso_norm_bwd(ex, d, iso_model_d_copy(model, T),
+                 iso_model_grad(model, ISO_FIELD_FINAL_NORM, -1, H, 0), d_norm,
                  iso_model_mat(model, model->layers[L - 1].out, T, H),
                  iso_model_vec(model, model->final_rstd, T),
                  iso_model_weight(model, ISO_FIELD_FINAL_NORM, -1, H, 0));

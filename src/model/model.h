@@ -30,8 +30,9 @@ typedef struct iso_layer_acts {
 /* Memory of the gradient flow, shared by all layers. Narrow are those after expert_out, and d_wide
  * and d_hidden where they belong to an FFN. */
 typedef struct iso_model_temps {
-    void *d_stream, *d_norm, *d_wide, *d_hidden;           /* (T,H) (T,H) (T,max) (T,max) */
-    void *logits, *d_row_gate;                             /* (T,E) (R) */
+    void *d_stream, *d_norm, *d_wide, *d_hidden; /* (T,H) (T,H) (T,max) (T,max) */
+    void *d_copy;              /* (T,H) narrow copy of d_stream, NULL where that is narrow itself */
+    void *logits, *d_row_gate; /* (T,E) (R) */
     void *expert_out, *d_expert_gate_up, *d_expert_hidden; /* (R,H) (R,2De) (R,De) */
 } iso_model_temps;
 

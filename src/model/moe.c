@@ -86,7 +86,7 @@ static void experts_bwd(iso_model *model, int64_t layer, int64_t T) {
     iso_layer_acts *acts = &model->layers[layer];
     const moe_sizes z = sizes_of(model, T);
     const iso_routing *rt = &acts->routing;
-    iso_tensor d = iso_model_mat(model, model->temps.d_stream, T, z.H);
+    iso_tensor d = iso_model_d_stream(model, T);
     iso_tensor d_rows = iso_model_act(model, model->temps.expert_out, z.R, z.H);
     iso_tensor d_hidden = iso_model_act(model, model->temps.d_expert_hidden, z.R, z.De);
     iso_tensor d_gate_up = iso_model_act(model, model->temps.d_expert_gate_up, z.R, 2 * z.De);
@@ -133,7 +133,7 @@ void iso_moe_block_bwd(iso_model *model, int64_t layer, int64_t T, int64_t n_gro
     if (z.Dse > 0)
         iso_ffn_bwd(model, layer, ISO_FIELD_SHARED_GATE, z.Dse, T, ISO_COMPONENT_FFN_SHARED, true);
     iso_norm_bwd(model->exec, iso_model_mat(model, model->temps.d_stream, T, z.H),
-                 iso_model_grad(model, ISO_FIELD_NORM2, layer, z.H, 0),
+                 iso_model_d_copy(model, T), iso_model_grad(model, ISO_FIELD_NORM2, layer, z.H, 0),
                  iso_model_mat(model, model->temps.d_norm, T, z.H),
                  iso_model_mat(model, acts->middle, T, z.H), iso_model_vec(model, acts->rstd2, T),
                  iso_model_weight(model, ISO_FIELD_NORM2, layer, z.H, 0));

@@ -82,8 +82,8 @@ void iso_norm_fwd(iso_exec *ex, iso_tensor y, iso_tensor rstd, iso_tensor x, iso
     op_end(ex, ISO_OP_NORM_FWD, t0);
 }
 
-void iso_norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dw, iso_tensor dy, iso_tensor x,
-                  iso_tensor rstd, iso_tensor w) {
+void iso_norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dx_copy, iso_tensor dw, iso_tensor dy,
+                  iso_tensor x, iso_tensor rstd, iso_tensor w) {
     int64_t T = x.dims[0], H = x.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, T, H, 1));
     ISO_ASSERT(iso_tensor_is(&dx, ex->dtype, 2, T, H, 1));
@@ -91,7 +91,8 @@ void iso_norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dw, iso_tensor dy, iso
     ISO_ASSERT(iso_tensor_is(&rstd, ex->dtype, 1, T, 1, 1));
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 1, H, 1, 1));
     ISO_ASSERT(iso_tensor_is(&dw, ex->dtype, 1, H, 1, 1));
-    ex->kernels->norm_bwd(ex, dx.data, dw.data, dy.data, x.data, rstd.data, w.data, T, H);
+    ISO_ASSERT(!dx_copy.data || is_act(ex, &dx_copy, T, H));
+    ex->kernels->norm_bwd(ex, dx, dx_copy, dw, dy, x, rstd, w);
     op_end(ex, ISO_OP_NORM_BWD, t0);
 }
 

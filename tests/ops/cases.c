@@ -138,11 +138,14 @@ static void norm_bwd_setup(check_case *c) {
     add(c, "x", CHECK_IN, 2, c->T, c->H, 1, 1);
     add(c, "rstd", CHECK_IN, 1, c->T, 1, 1, 1);
     add(c, "w", CHECK_IN, 1, c->H, 1, 1, 1);
+    add_narrow(c, "copy", c->flag ? CHECK_OUT : CHECK_IN, 2, c->T, c->H, 1, 64);
 }
 
+/* flag: with a copy. */
 static void norm_bwd_call(const call *r) {
-    iso_norm_bwd(r->ex, tensor(r, 0), tensor(r, 1), tensor(r, 2), tensor(r, 3), tensor(r, 4),
-                 tensor(r, 5));
+    iso_tensor none = {0};
+    iso_norm_bwd(r->ex, tensor(r, 0), r->c->flag ? tensor(r, 6) : none, tensor(r, 1), tensor(r, 2),
+                 tensor(r, 3), tensor(r, 4), tensor(r, 5));
 }
 
 /* flag: with a residual; flag and flag2: the residual is y itself; flag2 alone: a router's. */

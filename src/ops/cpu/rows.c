@@ -136,8 +136,7 @@ static void norm_fwd(iso_exec *ex, iso_tensor y, iso_tensor rstd, iso_tensor x, 
 }
 
 /* dx += r (w dy - x r^2 mean(w dy x)); the piece's own row of out2 = sum of dy x r. */
-static void norm_bwd_piece(void *ctx, int64_t i_piece, int i_thread) {
-    const rows_job *job = ctx;
+VEC_INLINE void norm_bwd_rows(const rows_job *job, bool is_half, int64_t i_piece) {
     int64_t H = job->H;
     float *dw = job->out2 + i_piece * H;
     memset(dw, 0, (size_t)H * sizeof *dw);
@@ -154,21 +153,34 @@ static void norm_bwd_piece(void *ctx, int64_t i_piece, int i_thread) {
         for (int64_t h = 0; h < H; h += VEC_LANES) {
             vec g = vec_load_upto(w + h, H - h) * vec_load_upto(dy + h, H - h) -
                     vec_load_upto(x + h, H - h) * shift;
-            vec_store_upto(dx + h, vec_load_upto(dx + h, H - h) + r * g, H - h);
+            vec sum = vec_load_upto(dx + h, H - h) + r * g;
+            vec_store_upto(dx + h, sum, H - h);
+            if (job->act_out) act_store(job->act_out, is_half, t * H + h, sum, H - h);
         }
     }
 }
 
-static void norm_bwd(iso_exec *ex, void *dx, void *dw, const void *dy, const void *x,
-                     const void *rstd, const void *w, int64_t T, int64_t H) {
-    rows_job job = {.out = dx, .a = dy, .b = x, .c = rstd, .d = w, .n_rows = T, .H = H};
-    job.block_rows = cpu_block_rows(H);
+static void norm_bwd_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const rows_job *job = ctx;
+    if (job->is_half)
+        norm_bwd_rows(job, true, i_piece);
+    else
+        norm_bwd_rows(job, false, i_piece);
+}
+
+static void norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dx_copy, iso_tensor dw, iso_tensor dy,
+                     iso_tensor x, iso_tensor rstd, iso_tensor w) {
+    int64_t T = x.dims[0], H = x.dims[1];
+    rows_job job = {.out = dx.data, .act_out = dx_copy.data, .a = dy.data, .b = x.data};
+    job.c = rstd.data, job.d = w.data, job.is_half = dx_copy.dtype == ISO_BF16;
+    job.n_rows = T, job.H = H, job.block_rows = cpu_block_rows(H);
     int64_t n_pieces = cpu_ceil_div(T, job.block_rows), mark = iso_arena_mark(&ex->scratch);
     float *partial = job.out2 = iso_arena_take(&ex->scratch, n_pieces * H, sizeof(float));
     if (!ex->measuring) {
         run_rows(ex, &job, norm_bwd_piece);
+        float *sum = dw.data;
         for (int64_t i = 0; i < n_pieces; i++)
-            for (int64_t h = 0; h < H; h++) ((float *)dw)[h] += partial[i * H + h];
+            for (int64_t h = 0; h < H; h++) sum[h] += partial[i * H + h];
     }
     iso_arena_rewind(&ex->scratch, mark);
 }
