@@ -12,6 +12,7 @@
 #include "study/study_cost.h"
 
 iso_status study_plan(int argc, char **argv);
+iso_status study_run(int argc, char **argv);
 iso_status study_status(int argc, char **argv);
 iso_status study_sql(int argc, char **argv);
 

@@ -251,7 +251,7 @@ static iso_status train_all(const compare_args *args, const iso_comparison *c) {
                             .n_steps = run->config.train.steps};
         cost += run->expected_s;
     }
-    iso_executor executor = {.program = program,
+    iso_executor executor = {.launcher = iso_launcher_local(program),
                              .n_parallel = (int)args->jobs,
                              .stop = &stop_requested,
                              .on_progress = show_jobs,

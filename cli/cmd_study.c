@@ -44,6 +44,7 @@ iso_status study_index_open(iso_run_index **out, const char *dir, const char *pa
 iso_status cmd_study(int argc, char **argv) {
     static const cli_command commands[] = {
         {"plan", "the runs of a study file, their time, what they can find out", study_plan},
+        {"run", "train all runs of a study file; goes on where it was", study_run},
         {"sql", "ask the runs of a study anything", study_sql},
         {"status", "the runs of a study: how far, how fast, how good", study_status},
     };

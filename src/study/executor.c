@@ -2,25 +2,26 @@
 
 #include "base/fileio.h"
 #include "base/json.h"
+#include "study/glance.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-#define POLL_NS        ((long)200 * 1000 * 1000)
-#define EXIT_PREEMPTED 75
-#define EXIT_NO_SPACE  4
-#define EXIT_LOCKED    5
+#define POLL_NS         ((long)200 * 1000 * 1000)
+#define EXIT_USAGE      2
+#define EXIT_NO_SPACE   4
+#define EXIT_LOCKED     5
+#define EXIT_NONFINITE  6
+#define EXIT_PREEMPTED  75
+#define EXIT_NO_PROGRAM 127
+#define EXIT_TERMINATED (128 + SIGTERM)
 /* A run that an earlier, killed parent had started may still be saving its checkpoint: it is tried
  * again so often, so many polls apart. */
 #define LOCKED_RETRIES 60
 #define LOCKED_POLLS   5
+/* The pause before the first retry; it doubles. */
+#define RETRY_POLLS 10
 
 static bool is_finished(const iso_job *job) {
     char *path = iso_strf("%s/summary.json", job->run_dir);
@@ -34,66 +35,38 @@ static bool is_finished(const iso_job *job) {
     return finished;
 }
 
-/* The last whole line's "step"; what it was before if there is none yet. */
-static int64_t last_step(const iso_job *job) {
-    char *path = iso_strf("%s/metrics.jsonl", job->run_dir), tail[4096];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    free(path);
-    if (fd < 0) return job->step;
-    off_t size = lseek(fd, 0, SEEK_END), from = size - (off_t)sizeof tail + 1;
-    ssize_t n = pread(fd, tail, sizeof tail - 1, from > 0 ? from : 0);
-    close(fd);
-    if (n <= 0) return job->step;
-    tail[n] = '\0';
-    char *end = strrchr(tail, '\n');
-    if (!end) return job->step;
-    *end = '\0';
-    const char *start = strrchr(tail, '\n');
-    start = start ? start + 1 : tail;
-    long long step;
-    return sscanf(start, "{\"step\":%lld", &step) == 1 ? step : job->step;
-}
+/* --- starting --- */
 
-/* In the child: becomes `isomoe train`. */
-static void become(const iso_executor *ex, const iso_job *job, int log_fd, pid_t parent) {
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent) _exit(1);
-    dup2(log_fd, STDOUT_FILENO);
-    dup2(log_fd, STDERR_FILENO);
-    signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the parent, which asks in its own way */
-    execl(ex->program, "isomoe", "train", job->config_path, "--out", job->run_dir, "--name",
-          job->name, "--resume", "auto", (char *)NULL);
-    _exit(127);
-}
-
-static iso_status start(const iso_executor *ex, iso_job *job) {
-    ISO_TRY(iso_dir_create(job->run_dir));
-    char *log = iso_strf("%s/log.txt", job->run_dir);
-    int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    int err = errno;
-    pid_t parent = getpid();
-    iso_status status = ISO_OK;
-    if (fd < 0) {
-        status = iso_fail_errno(ISO_ERR_IO, err, "cannot write %s", log);
-    } else if ((job->pid = fork()) == 0) {
-        become(ex, job, fd, parent);
-    } else if (job->pid < 0) {
-        status = iso_fail_errno(ISO_ERR_FAILED, errno, "cannot start the run %s", job->name);
-    } else {
-        job->state = ISO_JOB_RUNNING;
-    }
-    if (fd >= 0) close(fd);
-    free(log);
-    return status;
-}
-
-static iso_job *longest_waiting(iso_job *jobs, int64_t n_jobs) {
-    iso_job *longest = NULL;
+static int64_t memory_in_use(const iso_job *jobs, int64_t n_jobs) {
+    int64_t sum = 0;
     for (int64_t i = 0; i < n_jobs; i++)
-        if (jobs[i].state == ISO_JOB_WAITING && jobs[i].wait_polls == 0 &&
+        if (jobs[i].state == ISO_JOB_RUNNING) sum += jobs[i].memory_bytes;
+    return sum;
+}
+
+/* The longest that waits and fits beside what runs. */
+static iso_job *next_job(const iso_executor *ex, iso_job *jobs, int64_t n_jobs, int n_running) {
+    int64_t used = memory_in_use(jobs, n_jobs);
+    iso_job *longest = NULL;
+    for (int64_t i = 0; i < n_jobs; i++) {
+        bool fits =
+            ex->room_bytes <= 0 || n_running == 0 || used + jobs[i].memory_bytes <= ex->room_bytes;
+        if (jobs[i].state == ISO_JOB_WAITING && jobs[i].wait_polls == 0 && fits &&
             (!longest || jobs[i].cost > longest->cost))
             longest = &jobs[i];
+    }
     return longest;
+}
+
+static iso_status start_more(const iso_executor *ex, iso_job *jobs, int64_t n_jobs, int n_running) {
+    iso_job *next;
+    while (n_running < ex->n_parallel && (next = next_job(ex, jobs, n_jobs, n_running))) {
+        ISO_TRY(ex->launcher.start(ex->launcher.ctx, next));
+        next->state = ISO_JOB_RUNNING;
+        next->n_attempts++;
+        n_running++;
+    }
+    return ISO_OK;
 }
 
 /* How many still wait, now or later; one poll nearer to their turn. */
@@ -106,38 +79,10 @@ static int64_t count_waiting(iso_job *jobs, int64_t n_jobs) {
     return n_waiting;
 }
 
-static void take_note(iso_job *job, int wait_status) {
-    job->exit_code =
-        WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
-    /* Asked to stop before it could listen, a run has nothing to save. */
-    if (job->exit_code == 128 + SIGTERM) job->exit_code = EXIT_PREEMPTED;
-    job->state = job->exit_code == 0                ? ISO_JOB_DONE
-                 : job->exit_code == EXIT_PREEMPTED ? ISO_JOB_PREEMPTED
-                                                    : ISO_JOB_FAILED;
-    if (job->exit_code == EXIT_LOCKED && job->n_retries++ < LOCKED_RETRIES) {
-        job->state = ISO_JOB_WAITING;
-        job->wait_polls = LOCKED_POLLS;
-    }
-}
-
-/* Takes note of children that ended; returns how many still run. */
-static int reap(iso_job *jobs, int64_t n_jobs) {
-    int n_running = 0;
-    for (int64_t i = 0; i < n_jobs; i++) {
-        int wait_status;
-        if (jobs[i].state != ISO_JOB_RUNNING) continue;
-        jobs[i].step = last_step(&jobs[i]);
-        if (waitpid(jobs[i].pid, &wait_status, WNOHANG) != jobs[i].pid) {
-            n_running++;
-            continue;
-        }
-        take_note(&jobs[i], wait_status);
-    }
-    return n_running;
-}
+/* --- ending --- */
 
 /* The last line of a failed job's log says why. */
-static iso_status failure(const iso_job *job) {
+static void find_cause(iso_job *job) {
     char *path = iso_strf("%s/log.txt", job->run_dir), *text = NULL;
     int64_t n_bytes = 0;
     const char *words = "";
@@ -146,42 +91,112 @@ static iso_status failure(const iso_job *job) {
         const char *line = strrchr(text, '\n');
         words = line ? line + 1 : text;
     }
-    iso_status status = job->exit_code == EXIT_NO_SPACE ? ISO_ERR_NO_SPACE : ISO_ERR_FAILED;
-    iso_fail(status, "the run %s ended with exit code %d: %s (all of it in %s)", job->name,
-             job->exit_code, words, path);
+    if (job->exit_code > 128)
+        snprintf(job->cause, sizeof job->cause, "ended by signal %d", job->exit_code - 128);
+    else
+        snprintf(job->cause, sizeof job->cause, "%s", words);
     free(text);
     free(path);
-    return status;
+}
+
+static bool may_pass(int exit_code) {
+    return exit_code != EXIT_USAGE && exit_code != EXIT_NONFINITE && exit_code != EXIT_NO_PROGRAM;
+}
+
+static void take_note(const iso_executor *ex, iso_job *job, int exit_code, bool asked) {
+    /* Asked to stop before it could listen, a run has nothing to save. */
+    job->exit_code = exit_code == EXIT_TERMINATED ? EXIT_PREEMPTED : exit_code;
+    bool preempted = job->exit_code == EXIT_PREEMPTED;
+    job->state = job->exit_code == 0           ? ISO_JOB_DONE
+                 : preempted && job->is_ending ? ISO_JOB_STOPPED
+                 : preempted                   ? ISO_JOB_PREEMPTED
+                                               : ISO_JOB_FAILED;
+    if (job->state == ISO_JOB_DONE || job->state == ISO_JOB_STOPPED || (preempted && asked)) return;
+    find_cause(job);
+    if (job->exit_code == EXIT_LOCKED && job->n_locked++ < LOCKED_RETRIES) {
+        job->state = ISO_JOB_WAITING;
+        job->wait_polls = LOCKED_POLLS;
+    } else if (may_pass(job->exit_code) && job->n_retries < ex->max_retries && !asked) {
+        job->state = ISO_JOB_WAITING;
+        job->wait_polls = RETRY_POLLS << (job->n_retries < 6 ? job->n_retries : 6);
+        job->n_retries++;
+    }
+}
+
+/* Takes note of what ended; returns how many still run. */
+static int reap(const iso_executor *ex, iso_job *jobs, int64_t n_jobs, bool asked) {
+    int n_running = 0;
+    for (int64_t i = 0; i < n_jobs; i++) {
+        iso_job *job = &jobs[i];
+        int exit_code;
+        if (job->state != ISO_JOB_RUNNING) continue;
+        int64_t step = iso_run_glance(job->run_dir).step;
+        bool moved = step > job->step;
+        if (step > 0) job->step = step;
+        if (ex->launcher.has_ended(ex->launcher.ctx, job, &exit_code)) {
+            take_note(ex, job, exit_code, asked);
+            continue;
+        }
+        n_running++;
+        if (!moved || job->is_ending || !ex->is_hopeless || !ex->is_hopeless(ex->ctx, job))
+            continue;
+        job->is_ending = true;
+        ex->launcher.ask_to_end(ex->launcher.ctx, job);
+    }
+    return n_running;
+}
+
+static void ask_all(const iso_executor *ex, const iso_job *jobs, int64_t n_jobs) {
+    for (int64_t i = 0; i < n_jobs; i++)
+        if (jobs[i].state == ISO_JOB_RUNNING) ex->launcher.ask_to_end(ex->launcher.ctx, &jobs[i]);
+}
+
+static iso_status conclude(const iso_job *jobs, int64_t n_jobs, bool asked) {
+    for (int64_t i = 0; i < n_jobs; i++)
+        if (jobs[i].state == ISO_JOB_FAILED)
+            return iso_fail(jobs[i].exit_code == EXIT_NO_SPACE ? ISO_ERR_NO_SPACE : ISO_ERR_FAILED,
+                            "the run %s ended with exit code %d: %s (all of it in %s/log.txt)",
+                            jobs[i].name, jobs[i].exit_code, jobs[i].cause, jobs[i].run_dir);
+    for (int64_t i = 0; i < n_jobs && !asked; i++)
+        if (jobs[i].state == ISO_JOB_PREEMPTED)
+            return iso_fail(ISO_ERR_PREEMPTED,
+                            "the run %s was asked to stop by someone else; run the same command "
+                            "to go on",
+                            jobs[i].name);
+    if (asked)
+        return iso_fail(ISO_ERR_PREEMPTED, "stopped by a signal; every run has saved a checkpoint, "
+                                           "run the same command to go on");
+    return ISO_OK;
+}
+
+static void begin(const iso_executor *ex, iso_job *jobs, int64_t n_jobs) {
+    for (int64_t i = 0; i < n_jobs; i++) {
+        jobs[i].state = is_finished(&jobs[i]) ? ISO_JOB_DONE : ISO_JOB_WAITING;
+        jobs[i].step = jobs[i].state == ISO_JOB_DONE ? jobs[i].n_steps : 0;
+        if (jobs[i].state == ISO_JOB_WAITING && ex->is_hopeless &&
+            ex->is_hopeless(ex->ctx, &jobs[i]))
+            jobs[i].state = ISO_JOB_STOPPED;
+    }
 }
 
 iso_status iso_executor_run(const iso_executor *ex, iso_job *jobs, int64_t n_jobs) {
     iso_status status = ISO_OK;
     bool asked = false;
-    for (int64_t i = 0; i < n_jobs; i++) {
-        jobs[i].state = is_finished(&jobs[i]) ? ISO_JOB_DONE : ISO_JOB_WAITING;
-        jobs[i].step = jobs[i].state == ISO_JOB_DONE ? jobs[i].n_steps : 0;
-    }
+    char message[ISO_ERROR_BYTES];
+    begin(ex, jobs, n_jobs);
     for (int n_running = 0;;) {
         bool stopping = (ex->stop && *ex->stop) || status != ISO_OK;
-        for (iso_job *next; !stopping && n_running < ex->n_parallel && status == ISO_OK &&
-                            (next = longest_waiting(jobs, n_jobs));
-             n_running++)
-            status = start(ex, next);
-        if (stopping && !asked)
-            for (int64_t i = 0; i < n_jobs; i++)
-                if (jobs[i].state == ISO_JOB_RUNNING) kill(jobs[i].pid, SIGTERM);
+        if (!stopping) {
+            status = start_more(ex, jobs, n_jobs, n_running);
+            snprintf(message, sizeof message, "%s", iso_error_message());
+        }
+        if (stopping && !asked) ask_all(ex, jobs, n_jobs);
         asked |= stopping;
-        n_running = reap(jobs, n_jobs);
+        n_running = reap(ex, jobs, n_jobs, asked);
         if (ex->on_progress) ex->on_progress(ex->ctx, jobs, n_jobs);
         int64_t n_waiting = count_waiting(jobs, n_jobs);
-        if (n_running == 0 && (stopping || n_waiting == 0)) break;
+        if (n_running == 0 && (asked || (status == ISO_OK && n_waiting == 0))) break;
         nanosleep(&(struct timespec){0, POLL_NS}, NULL);
     }
-    if (status != ISO_OK) return status;
-    for (int64_t i = 0; i < n_jobs; i++)
-        if (jobs[i].state == ISO_JOB_FAILED) return failure(&jobs[i]);
-    if (asked)
-        return iso_fail(ISO_ERR_PREEMPTED, "stopped by a signal; every run has saved a checkpoint, "
-                                           "run the same command to go on");
-    return ISO_OK;
+    return status != ISO_OK ? iso_fail(status, "%s", message) : conclude(jobs, n_jobs, asked);
 }

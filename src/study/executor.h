@@ -1,52 +1,36 @@
-/* executor.h - runs trainings as processes of this machine, several at a time.
+/* executor.h - runs many trainings through a launcher, several at a time, to the end of all.
  *
- * Each job is `isomoe train CONFIG --out RUN --resume auto` in a process of its own: a crash takes
- * one run, a kill of any of them costs the steps since its last checkpoint, and the bits do not
- * depend on what runs beside it.
+ * Each job is a process of its own: a crash takes one run, a kill of any of them costs the steps
+ * since its last checkpoint, and the bits do not depend on what runs beside it.
  *
- * (I1) children never outlive the parent: they get SIGTERM when it dies, and save a checkpoint;
- * (I2) a finished run is not run again.
+ * Owns: the order of starts, what fits at once, retries. Does not own: processes (launcher.h).
+ *
+ * A failure that may pass (a crash, a signal, a full disk, an I/O error) is tried again
+ * `max_retries` times, after a pause that doubles; one that cannot (a faulty config, NaN) is not. A
+ * run folder that another process still holds is waited for.
+ *
+ * (I1) a finished run is not run again; (I2) no job runs twice at once.
  */
 #ifndef ISO_STUDY_EXECUTOR_H
 #define ISO_STUDY_EXECUTOR_H
 
-#include "base/status.h"
+#include "study/launcher.h"
 
 #include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <sys/types.h>
-
-typedef enum iso_job_state {
-    ISO_JOB_WAITING,
-    ISO_JOB_RUNNING,
-    ISO_JOB_DONE,
-    ISO_JOB_FAILED,
-    ISO_JOB_PREEMPTED,
-} iso_job_state;
-
-typedef struct iso_job {
-    const char *name;
-    const char *config_path;
-    const char *run_dir; /* its log.txt takes what the process prints */
-    double cost;         /* expected seconds, or anything proportional: the longest start first */
-    int64_t n_steps;     /* planned */
-    int64_t step;        /* done, from metrics.jsonl */
-    iso_job_state state;
-    int exit_code;
-    int n_retries;  /* because the run folder was still in use */
-    int wait_polls; /* before the next one */
-    pid_t pid;
-} iso_job;
 
 /* Called a few times a second, and whenever a job changes its state. */
 typedef void (*iso_jobs_fn)(void *ctx, const iso_job *jobs, int64_t n_jobs);
+/* Whether an unfinished run is known to be hopeless: asked before its start and while it runs. */
+typedef bool (*iso_hopeless_fn)(void *ctx, const iso_job *job);
 
 typedef struct iso_executor {
-    const char *program; /* the isomoe binary */
+    iso_launcher launcher;
     int n_parallel;
+    int64_t room_bytes; /* memory for all that runs at once; 0 = no matter. One job always runs */
+    int max_retries;
     const volatile sig_atomic_t *stop; /* non-zero: ask all to save, wait for them, return */
     iso_jobs_fn on_progress;
+    iso_hopeless_fn is_hopeless; /* may be NULL */
     void *ctx;
 } iso_executor;
 
