@@ -1,4 +1,5 @@
 /* isomoe audit: the ledger of several runs side by side, and whether they are equal. */
+#include "audit_brief.h"
 #include "cli.h"
 
 #include "runs/audit.h"
@@ -86,17 +87,6 @@ static void print_quantities(const iso_audit *audit) {
     cli_table_release(&table);
 }
 
-static bool is_contradicted(const iso_audit_check *check) {
-    return check->is_shown && !check->is_met;
-}
-
-/* Whether an unmet check says something: how data is reused matters only where the subset differs.
- */
-static bool is_telling(const iso_audit_side *side, iso_quantity quantity) {
-    if (!is_contradicted(&side->checks[quantity])) return false;
-    return quantity <= ISO_QUANTITY_SUBSET || is_contradicted(&side->checks[ISO_QUANTITY_SUBSET]);
-}
-
 static void print_differences(const iso_audit *audit) {
     static const char *const headers[] = {"run", "not met", "reference", "this run", "difference"};
     cli_table table;
@@ -104,7 +94,7 @@ static void print_differences(const iso_audit *audit) {
     for (int64_t i = 0; i < audit->n_sides; i++) {
         const iso_audit_side *side = &audit->sides[i];
         for (int q = ISO_QUANTITY_PARAMS; q < ISO_N_QUANTITIES; q++) {
-            if (!is_telling(side, (iso_quantity)q)) continue;
+            if (!iso_audit_is_objection(side, (iso_quantity)q)) continue;
             const iso_audit_check *check = &side->checks[q];
             cli_table_addf(&table, "%.24s", side->run->name);
             cli_table_add(&table, iso_quantity_name((iso_quantity)q));
@@ -179,13 +169,20 @@ static void print_steplaw(const iso_audit *audit) {
 }
 
 /* "tokenizer, validation sample": what the verdict asks for and a table leaves open. */
-static char *unshown_names(const iso_audit *audit) {
+static char *unshown_names(unsigned unshown) {
     iso_str names = {0};
     for (int q = 0; q < ISO_N_QUANTITIES; q++)
-        if (audit->unshown & 1u << q)
+        if (unshown & 1u << q)
             iso_str_appendf(&names, "%s%s", names.len > 0 ? ", " : "",
                             iso_quantity_name((iso_quantity)q));
     return names.data;
+}
+
+static void print_unshown(unsigned unshown) {
+    if (unshown == 0) return;
+    char *names = unshown_names(unshown);
+    printf("not shown, and not assumed: %s\n", names);
+    free(names);
 }
 
 static void print_text(const iso_audit *audit) {
@@ -204,10 +201,7 @@ static void print_text(const iso_audit *audit) {
     printf("\nverdict: %s%s%s%s\n", cli_styled(stdout, is_equal ? CLI_GREEN : CLI_RED),
            iso_verdict_name(audit->verdict), cli_styled(stdout, CLI_PLAIN),
            is_equal && audit->unshown ? ", as far as the table shows" : "");
-    if (audit->unshown == 0) return;
-    char *names = unshown_names(audit);
-    printf("not shown, and not assumed: %s\n", names);
-    free(names);
+    print_unshown(audit->unshown);
 }
 
 /* --- the answer as a status --- */
@@ -217,7 +211,7 @@ static iso_status not_equal(const iso_audit *audit) {
         const iso_audit_side *side = &audit->sides[i];
         for (int q = 0; q < ISO_N_QUANTITIES; q++) {
             const iso_audit_check *check = &side->checks[q];
-            if (is_telling(side, (iso_quantity)q))
+            if (iso_audit_is_objection(side, (iso_quantity)q))
                 return iso_fail(ISO_ERR_NOT_EQUAL,
                                 "the runs are not equal: %s, %s: %s, the reference has %s",
                                 side->run->name, iso_quantity_name((iso_quantity)q), check->value,
@@ -237,7 +231,7 @@ static iso_status answer(const iso_audit *audit, const char *required) {
                             "required",
                             iso_verdict_name(audit->verdict), required);
     if (!required || audit->unshown == 0) return ISO_OK;
-    char *names = unshown_names(audit);
+    char *names = unshown_names(audit->unshown);
     iso_status status = iso_fail(
         ISO_ERR_NOT_EQUAL, "%s was required, and the table does not show: %s", required, names);
     free(names);
@@ -267,45 +261,75 @@ static iso_status audit_folders(const cli_list *dirs, const iso_audit_options *o
 
 /* --- a table of runs --- */
 
+/* What stands at the end of several comparisons: a row for each. */
+static void add_verdict(cli_table *verdicts, const iso_audit *audit, const char *name) {
+    const audit_tally tally = audit_tally_of(audit);
+    bool is_equal = audit->verdict < ISO_VERDICT_NOT_EQUAL;
+    cli_table_add(verdicts, name);
+    cli_table_addf(verdicts, "%" PRId64, audit->n_sides);
+    cli_table_addf(verdicts, "%" PRId64 " of %" PRId64, tally.n_equal, tally.n_runs);
+    cli_table_addf(verdicts, "%s%s", iso_verdict_name(audit->verdict),
+                   is_equal && audit->unshown ? ", as far as shown" : "");
+}
+
+static void print_group(const iso_audit *audit, const iso_run_group *group, int64_t i_group,
+                        bool in_full) {
+    if (i_group > 0) printf("\n");
+    if (!in_full) {
+        audit_brief_print(audit, group->name);
+        return;
+    }
+    if (*group->name)
+        printf("%scomparison %s%s\n\n", cli_styled(stdout, CLI_BOLD), group->name,
+               cli_styled(stdout, CLI_PLAIN));
+    print_text(audit);
+}
+
+typedef struct table_wish {
+    const iso_audit_options *options;
+    const char *required; /* NULL: any kind of equality */
+    bool in_full;         /* as text; a table of one comparison always is */
+    json_t *objects;      /* where they go instead of to stdout, or NULL */
+} table_wish;
+
+/* Keeps the first answer that is not "equal", with the comparison's name in its message. */
+static void keep_answer(iso_status one, const char *name, iso_status *answered, char **message) {
+    if (*answered != ISO_OK || one == ISO_OK) return;
+    *answered = one;
+    *message = iso_strf("%s%s%s", name, *name ? ": " : "", iso_error_message());
+}
+
 /* Comparison by comparison, then all verdicts. The first that is not equal is the answer. */
-static iso_status audit_groups(const iso_run_table *table, const iso_audit_options *options,
-                               const char *required, json_t *objects) {
-    static const char *const headers[] = {"comparison", "runs", "verdict"};
+static iso_status audit_groups(const iso_run_table *table, const table_wish *wish) {
+    static const char *const headers[] = {"comparison", "runs", "equal", "verdict"};
     iso_status answered = ISO_OK, status = ISO_OK;
     char *message = NULL;
+    unsigned unshown = 0;
+    bool in_full = wish->in_full || table->n_groups == 1;
     cli_table verdicts;
-    cli_table_init(&verdicts, headers, 3);
+    cli_table_init(&verdicts, headers, 4);
     for (int64_t i = 0; i < table->n_groups && status == ISO_OK; i++) {
         const iso_run_group *group = &table->groups[i];
         iso_audit *audit;
-        status = iso_audit_create_table(&audit, table, i, options);
+        status = iso_audit_create_table(&audit, table, i, wish->options);
         if (status != ISO_OK) break;
-        if (objects) {
+        if (wish->objects) {
             json_t *object = iso_audit_to_json(audit);
             json_object_set_new(object, "comparison", json_string(group->name));
-            json_array_append_new(objects, object);
+            json_array_append_new(wish->objects, object);
         } else {
-            if (*group->name)
-                printf("%scomparison %s%s%s\n\n", i > 0 ? "\n" : "", cli_styled(stdout, CLI_BOLD),
-                       group->name, cli_styled(stdout, CLI_PLAIN));
-            print_text(audit);
+            print_group(audit, group, i, in_full);
         }
-        cli_table_add(&verdicts, group->name);
-        cli_table_addf(&verdicts, "%" PRId64, group->n);
-        cli_table_addf(
-            &verdicts, "%s%s", iso_verdict_name(audit->verdict),
-            audit->verdict < ISO_VERDICT_NOT_EQUAL && audit->unshown ? ", as far as shown" : "");
-        iso_status one = answer(audit, required);
-        if (answered == ISO_OK && one != ISO_OK) {
-            answered = one;
-            message =
-                iso_strf("%s%s%s", group->name, *group->name ? ": " : "", iso_error_message());
-        }
+        add_verdict(&verdicts, audit, group->name);
+        unshown |= audit->unshown;
+        keep_answer(answer(audit, wish->required), group->name, &answered, &message);
         iso_audit_free(audit);
     }
-    if (status == ISO_OK && !objects && table->n_groups > 1) {
+    if (status == ISO_OK && !wish->objects && table->n_groups > 1) {
         printf("\n");
         cli_table_print(&verdicts, stdout);
+        if (!in_full) print_unshown(unshown);
+        if (!in_full) printf("every run and every quantity: --all\n");
     }
     cli_table_release(&verdicts);
     if (status == ISO_OK && answered != ISO_OK) status = iso_fail(answered, "%s", message);
@@ -313,18 +337,17 @@ static iso_status audit_groups(const iso_run_table *table, const iso_audit_optio
     return status;
 }
 
-static iso_status audit_table(const char *path, const iso_audit_options *options,
-                              const char *required, bool json) {
+static iso_status audit_table(const char *path, table_wish wish, bool json) {
     iso_run_table *table;
     ISO_TRY(iso_run_table_load(&table, path));
-    json_t *objects = json ? json_array() : NULL;
-    iso_status status = audit_groups(table, options, required, objects);
+    wish.objects = json ? json_array() : NULL;
+    iso_status status = audit_groups(table, &wish);
     if (json && (status == ISO_OK || status == ISO_ERR_NOT_EQUAL)) {
-        json_t *object = json_pack("{s:o}", "comparisons", objects);
+        json_t *object = json_pack("{s:o}", "comparisons", wish.objects);
         iso_status printed = cli_print_json(object, CLI_JSON_EXACT);
         if (printed != ISO_OK) status = printed;
     } else {
-        json_decref(objects);
+        json_decref(wish.objects);
     }
     iso_run_table_free(table);
     return status;
@@ -345,26 +368,44 @@ static iso_status check_tolerance(const char *name, double value) {
                     value);
 }
 
+static void explain(iso_str *out) {
+    iso_str_append(
+        out,
+        "strict: the same unique text on every side. loose: the same corpus, of which each side "
+        "sees "
+        "its own\nshare twice. unique-data: the same corpus, nothing twice. All of them: N and C "
+        "within the\ntolerances, the same tokenizer and validation sample. The order is one of "
+        "strength: strict is the\nstrongest and satisfies --require loose and --require "
+        "unique-data. "
+        "What a table does not show\nsatisfies none of them.\n\n"
+        "The paper's own comparisons (configs/paper/runs.csv) come out not equal, exit code 3: C "
+        "of "
+        "most\nMoEs, or N at 7B, is further from the dense model's than 0.5 %, or the unique text "
+        "is "
+        "of another size.\ndocs/paper.md has the figures.\n");
+}
+
 iso_status cmd_audit(int argc, char **argv) {
     static const char *const verdicts[] = {"strict", "loose", "unique-data", NULL};
     iso_audit_options options = iso_audit_options_default();
     const char *required = NULL, *table = NULL;
-    bool json = false, done;
+    bool json = false, all = false, done;
     cli_list dirs = {0};
     const cli_flag flags[] = {
         {"table", CLI_STRING, &table, "CSV",
          "audit a table of runs instead, whoever made them (columns: docs/formats.md)", NULL},
         {"require", CLI_CHOICE, &required, "VERDICT",
-         "strict, loose or unique-data: a weaker verdict, or one not shown, is exit code 3, too",
-         verdicts},
+         "strict, loose, unique-data: exit code 3 below it (strict satisfies all)", verdicts},
         {"tol-params", CLI_F64, &options.params_tolerance_frac, "SHARE",
          "how far N may be apart (default 0.005)", NULL},
         {"tol-compute", CLI_F64, &options.compute_tolerance_frac, "SHARE",
          "how far C may be apart, or one optimizer step (default 0.005)", NULL},
-        {"json", CLI_BOOL, &json, NULL, "print JSON", NULL},
+        {"all", CLI_BOOL, &all, NULL,
+         "every run and every quantity of a table of several comparisons", NULL},
+        {"json", CLI_BOOL, &json, NULL, "print JSON, which has everything", NULL},
     };
     const cli_usage usage = {
-        .synopsis = "audit RUN RUN... | --table CSV [--require VERDICT] [--json]",
+        .synopsis = "audit RUN RUN... | --table CSV [--require VERDICT] [--all | --json]",
         .summary = "Holds runs against the first dense one (or the first): were parameters N, "
                    "training compute C and\ndata D equal? Exit code 3 if not.",
         .example = "isomoe audit runs/dense runs/moe-20 --require strict\n"
@@ -374,6 +415,7 @@ iso_status cmd_audit(int argc, char **argv) {
         .positionals = &dirs,
         .min_positionals = 0,
         .max_positionals = -1,
+        .more = explain,
     };
     iso_status status = cli_parse(&usage, argc, argv, &done);
     if (status == ISO_OK && !done)
@@ -382,7 +424,7 @@ iso_status cmd_audit(int argc, char **argv) {
         status = check_tolerance("tol-compute", options.compute_tolerance_frac);
     if (status == ISO_OK && !done) status = check_input(table, &dirs);
     if (status == ISO_OK && !done)
-        status = table ? audit_table(table, &options, required, json)
+        status = table ? audit_table(table, (table_wish){&options, required, all, NULL}, json)
                        : audit_folders(&dirs, &options, required, json);
     cli_list_release(&dirs);
     return status;

@@ -80,6 +80,8 @@ static const struct {
     {"moe-intermediate-size", "expert-width"},
     {"context", "seq-len"},
     {"lr", "lr-multiplier"},
+    {"verbose", "all"},
+    {"full", "all"},
 };
 
 /* The flag of this command that another word for it stands for, or NULL. */

@@ -218,13 +218,14 @@ static char *epochs_text(const iso_record *record) {
 static void check_reuse(iso_audit_side *side, const iso_audit_side *reference,
                         const iso_audit *audit) {
     const iso_record *a = &reference->record, *b = &side->record;
+    bool is_half = half_is_met(audit, a) && half_is_met(audit, b);
+    bool is_once = a->tokens <= a->unique_tokens && b->tokens <= b->unique_tokens;
     set_check(
-        side, ISO_QUANTITY_HALF, half_is_met(audit, a) && half_is_met(audit, b), epochs_text(a),
-        epochs_text(b), iso_strf("%s", ""),
+        side, ISO_QUANTITY_HALF, is_half, epochs_text(a), epochs_text(b),
+        iso_strf("%s", is_half ? "" : "2 each needed"),
         iso_strf("2 within max(%g %%, one step)", 100 * audit->options.compute_tolerance_frac));
-    set_check(side, ISO_QUANTITY_ONE_EPOCH,
-              a->tokens <= a->unique_tokens && b->tokens <= b->unique_tokens, epochs_text(a),
-              epochs_text(b), iso_strf("%s", ""), iso_strf("none"));
+    set_check(side, ISO_QUANTITY_ONE_EPOCH, is_once, epochs_text(a), epochs_text(b),
+              iso_strf("%s", is_once ? "" : "1 each at most"), iso_strf("none"));
 }
 
 static void check_side(iso_audit_side *side, const iso_audit_side *reference,
@@ -271,6 +272,22 @@ static iso_verdict verdict_of(unsigned met) {
     return verdict;
 }
 
+static bool is_contradicted(const iso_audit_check *check) {
+    return check->is_shown && !check->is_met;
+}
+
+/* Read off what a run did with its data, since it does not say what it was meant for: the same
+ * subset, nothing twice, everything twice, or else a subset that is repeated, but another one. */
+static iso_verdict aim_of(const iso_audit *audit, const iso_audit_side *side) {
+    if (!is_contradicted(&side->checks[ISO_QUANTITY_SUBSET])) return ISO_VERDICT_STRICT;
+    if (side->record.tokens <= side->record.unique_tokens) return ISO_VERDICT_UNIQUE_DATA;
+    return half_is_met(audit, &side->record) ? ISO_VERDICT_LOOSE : ISO_VERDICT_STRICT;
+}
+
+bool iso_audit_is_objection(const iso_audit_side *side, iso_quantity quantity) {
+    return is_contradicted(&side->checks[quantity]) && (demands[side->aim] & 1u << quantity) != 0;
+}
+
 static void judge(iso_audit *audit) {
     for (int i = 0; i < ISO_N_CONVENTIONS; i++) {
         unsigned met = ~0u;
@@ -283,6 +300,7 @@ static void judge(iso_audit *audit) {
     for (int64_t j = 0; j < audit->n_sides; j++) {
         iso_audit_side *side = &audit->sides[j];
         side->verdict = verdict_of(reference & met_by(audit, side, ISO_CONVENTION_PAPER));
+        side->aim = side->verdict < ISO_VERDICT_NOT_EQUAL ? side->verdict : aim_of(audit, side);
         for (int i = 0; i < ISO_N_QUANTITIES; i++)
             if (!side->checks[i].is_shown) audit->unshown |= 1u << i;
     }
@@ -293,8 +311,8 @@ static void judge(iso_audit *audit) {
 
 static void note_conventions(iso_audit *audit) {
     if (!audit->is_counted)
-        iso_str_append(&audit->notes, "N and M of some runs are as reported, without a shape: by "
-                                      "which convention they were counted is not shown.\n");
+        iso_str_append(&audit->notes, "N and M of some runs are as reported, without a shape: "
+                                      "counted by which convention is not shown.\n");
     for (int i = 0; i < ISO_N_CONVENTIONS; i++)
         if (audit->by_convention[i] != audit->verdict)
             iso_str_appendf(&audit->notes,
@@ -304,24 +322,44 @@ static void note_conventions(iso_audit *audit) {
                             iso_verdict_name(audit->by_convention[i]));
 }
 
-static void note_steplaw_ratio(iso_audit *audit, const char *what, double a, double b,
-                               const iso_audit_side *side) {
-    double ratio = a > 0 && b > 0 ? fmax(a / b, b / a) : 1;
-    if (ratio > STEPLAW_RATIO_WARNING && isfinite(ratio))
-        iso_str_appendf(&audit->notes,
-                        "%s has %.2f of Step Law's %s, the reference %.2f: part of the "
-                        "gap may come from that.\n",
-                        side->run->name, b, what, a);
+/* One line for all runs that are far from the reference's `what`, of which `over` is the ratio to
+ * Step Law's. */
+static void note_steplaw(iso_audit *audit, const char *what, double (*over)(const iso_record *)) {
+    double reference = over(&audit->sides[audit->i_reference].record), low = 0, high = 0;
+    int64_t n = 0, i_last = 0;
+    for (int64_t i = 0; i < audit->n_sides; i++) {
+        double value = over(&audit->sides[i].record);
+        double ratio = reference > 0 && value > 0 ? fmax(reference / value, value / reference) : 1;
+        if (!(ratio > STEPLAW_RATIO_WARNING && isfinite(ratio))) continue;
+        low = n == 0 ? value : fmin(low, value);
+        high = n == 0 ? value : fmax(high, value);
+        i_last = i;
+        n++;
+    }
+    if (n == 0) return;
+    if (n == 1)
+        iso_str_appendf(&audit->notes, "%s has %.2f", audit->sides[i_last].run->name, low);
+    else
+        iso_str_appendf(&audit->notes, "%" PRId64 " runs have %.2f", n, low);
+    if (llround(100 * low) != llround(100 * high)) iso_str_appendf(&audit->notes, " to %.2f", high);
+    iso_str_appendf(&audit->notes,
+                    " of Step Law's %s, the reference %.2f: may be part of the gap.\n", what,
+                    reference);
+}
+
+static double lr_over_steplaw(const iso_record *record) {
+    return record->lr_over_steplaw;
+}
+
+static double batch_over_steplaw(const iso_record *record) {
+    return record->batch_over_steplaw;
 }
 
 static void note_differences(iso_audit *audit) {
-    const iso_record *reference = &audit->sides[audit->i_reference].record;
+    note_steplaw(audit, "learning rate", lr_over_steplaw);
+    note_steplaw(audit, "batch", batch_over_steplaw);
     for (int64_t i = 0; i < audit->n_sides; i++) {
         const iso_audit_side *side = &audit->sides[i];
-        note_steplaw_ratio(audit, "learning rate", reference->lr_over_steplaw,
-                           side->record.lr_over_steplaw, side);
-        note_steplaw_ratio(audit, "batch", reference->batch_over_steplaw,
-                           side->record.batch_over_steplaw, side);
         if (side->record.replayed_steps > 0)
             iso_str_appendf(&audit->notes,
                             "%s did %" PRId64 " steps twice after an interruption: "

@@ -12,6 +12,8 @@
  *   unique-data  the same       the same                         same corpus, at most one epoch
  * each
  *
+ * The order is one of strength: who requires loose is content with strict.
+ *
  * All of them: same tokenizer, validation sample, balance group and numeric profile, every run
  * sound, finished and without skipped steps. N and C by the convention `paper`; the others are
  * shown beside it. One optimizer step is that of the side whose step costs more; D-hat = D/2 is met
@@ -80,6 +82,8 @@ typedef struct iso_audit_side {
     iso_record record;
     iso_audit_check checks[ISO_N_QUANTITIES];
     iso_verdict verdict;                         /* of this run and the reference alone */
+    iso_verdict aim;                             /* the kind that its use of data comes nearest to;
+                                                    never ISO_VERDICT_NOT_EQUAL */
     double params_diff_frac[ISO_N_CONVENTIONS];  /* N over the reference's, minus 1 */
     double compute_diff_frac[ISO_N_CONVENTIONS]; /* C over the reference's, minus 1 */
 } iso_audit_side;
@@ -105,6 +109,10 @@ iso_status iso_audit_create(iso_audit **out, const iso_run *runs, int64_t n_runs
 iso_status iso_audit_create_table(iso_audit **out, const iso_run_table *table, int64_t i_group,
                                   const iso_audit_options *options);
 void iso_audit_free(iso_audit *audit);
+
+/* Whether a quantity speaks against equality with the reference: contradicted, and asked for by
+ * every kind of it or by the kind that the side aims at. What another kind asks for is no fault. */
+bool iso_audit_is_objection(const iso_audit_side *side, iso_quantity quantity);
 
 /* Everything, for programs. The caller owns it. */
 json_t *iso_audit_to_json(const iso_audit *audit);

@@ -321,6 +321,16 @@ static void test_shared_conditions(void **state) {
     assert_unmet(b, REUSE | UNMET(GROUP));
 }
 
+/* Of the second run: the kind of equality it aims at, and what alone speaks against it. */
+static void assert_objections(const bench *b, iso_verdict aim, unsigned expected) {
+    const iso_audit_side *side = &b->audit->sides[1];
+    unsigned objections = 0;
+    for (int q = 0; q < ISO_N_QUANTITIES; q++)
+        if (iso_audit_is_objection(side, (iso_quantity)q)) objections |= 1u << q;
+    assert_int_equal(side->aim, aim);
+    assert_int_equal(objections, expected);
+}
+
 static void test_loose_and_unique_data(void **state) {
     bench *b = *state;
     json_t *dense = add_run(b, "dense", dense_config()), *moe = add_run(b, "moe", moe_config());
@@ -329,14 +339,23 @@ static void test_loose_and_unique_data(void **state) {
     set_int(dense, "unique_tokens", D_dense / 2);
     set_int(moe, "unique_tokens", D_moe / 2);
     assert_verdict(b, ISO_VERDICT_LOOSE);
+    assert_objections(b, ISO_VERDICT_LOOSE, 0); /* another subset is no fault here */
     set_int(moe, "unique_tokens", D_moe / 2 - D_moe / 100);
     assert_verdict(b, ISO_VERDICT_NOT_EQUAL);
+    assert_objections(b, ISO_VERDICT_STRICT, UNMET(SUBSET));
     set_int(moe, "unique_tokens", D_moe);
     assert_verdict(b, ISO_VERDICT_NOT_EQUAL); /* one loose, one unique: no common kind */
+    assert_objections(b, ISO_VERDICT_UNIQUE_DATA, UNMET(ONE_EPOCH));
+    set_int(moe, "unique_tokens", D_moe / 2);
     set_int(dense, "unique_tokens", D_dense);
+    assert_verdict(b, ISO_VERDICT_NOT_EQUAL); /* and the other way round */
+    assert_objections(b, ISO_VERDICT_LOOSE, UNMET(HALF));
+    set_int(moe, "unique_tokens", D_moe);
     assert_verdict(b, ISO_VERDICT_UNIQUE_DATA);
+    assert_objections(b, ISO_VERDICT_UNIQUE_DATA, 0);
     set_str(moe, "data_hash", "0ther");
     assert_verdict(b, ISO_VERDICT_NOT_EQUAL);
+    assert_objections(b, ISO_VERDICT_UNIQUE_DATA, UNMET(CORPUS));
     set_str(moe, "data_hash", "d0d0");
     set_str(moe, "subset_hash", "5ub5e7");
     assert_verdict(b, ISO_VERDICT_STRICT); /* the strictest that holds */
@@ -399,7 +418,7 @@ static void test_notes(void **state) {
     json_t *summary = add_run(b, "moe", moe);
     set_int(summary, "replayed_steps", 7);
     assert_verdict(b, ISO_VERDICT_STRICT);
-    assert_non_null(strstr(b->audit->notes.data, "learning rate"));
+    assert_non_null(strstr(b->audit->notes.data, "moe has 0.78 of Step Law's learning rate"));
     assert_non_null(strstr(b->audit->notes.data, "7 steps twice"));
     for (int i = 0; i < ISO_N_CONVENTIONS; i++) {
         char *named = iso_strf("by `%s` it would be", iso_convention_name((iso_convention)i));
@@ -418,6 +437,16 @@ static void test_notes(void **state) {
     assert_string_equal(json_string_value(json_object_get(object, "verdict")), "strict");
     assert_true(json_array_size(json_object_get(object, "notes")) >= 3);
     json_decref(object);
+    /* several runs share a line, with what they range over */
+    add_run(b, "again", moe);
+    assert_verdict(b, ISO_VERDICT_STRICT);
+    assert_non_null(strstr(b->audit->notes.data, "\n2 runs have 0.78 of Step Law's learning rate"));
+    moe.train.lr_multiplier = 2;
+    add_run(b, "slower", moe);
+    assert_verdict(b, ISO_VERDICT_STRICT);
+    const char *notes = b->audit->notes.data;
+    assert_non_null(strstr(notes, "3 runs have 0.39 to 0.78 of Step Law's learning rate"));
+    assert_null(strstr(notes, "moe has"));
 }
 
 /* --- unsound runs --- */

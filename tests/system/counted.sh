@@ -76,6 +76,7 @@ unequal() { # what, quantity, run, run
 }
 
 expect "audit: an honest pair is strict" 0 "verdict: strict" -- isomoe audit dense moe --require strict
+expect "audit: which is more than unique-data" 0 "verdict: strict" -- isomoe audit dense moe --require unique-data
 expect "audit: --json says so, too" 0 '"verdict": "strict"' -- isomoe audit dense moe --json
 
 train wider moe_flops.yaml --train.flops="$C" --model.shared_expert_intermediate_size=18
