@@ -113,9 +113,15 @@ static void print_objections(const iso_audit *audit) {
                                           "difference"};
     cli_table table;
     cli_table_init(&table, headers, 5);
-    for (int q = 0; q < ISO_N_QUANTITIES; q++) add_objections(&table, audit, (iso_quantity)q);
+    for (int q = ISO_QUANTITY_SOUND + 1; q < ISO_N_QUANTITIES; q++)
+        add_objections(&table, audit, (iso_quantity)q);
     if (table.n_cells > table.n_columns) cli_table_print(&table, stdout);
     cli_table_release(&table);
+    /* What is wrong with a run in itself is another thing in each. */
+    for (int64_t i = 0; i < audit->n_sides; i++)
+        if (iso_audit_is_objection(&audit->sides[i], ISO_QUANTITY_SOUND))
+            printf("%s: %s\n", audit->sides[i].run->name,
+                   audit->sides[i].checks[ISO_QUANTITY_SOUND].value);
 }
 
 void audit_brief_print(const iso_audit *audit, const char *name) {

@@ -381,8 +381,8 @@ static void explain(iso_str *out) {
         "The paper's own comparisons (configs/paper/runs.csv) come out not equal, exit code 3: C "
         "of "
         "most\nMoEs, or N at 7B, is further from the dense model's than 0.5 %, or the unique text "
-        "is "
-        "of another size.\ndocs/paper.md has the figures.\n");
+        "is of "
+        "another\nsize. docs/paper.md has the figures.\n");
 }
 
 iso_status cmd_audit(int argc, char **argv) {
