@@ -216,6 +216,7 @@ static iso_status write_plot(const iso_budget *budget, const char *path) {
 
 static iso_status write_products(const iso_budget *budget, const plan_args *args,
                                  const char *command) {
+    if (args->plot) ISO_TRY(write_plot(budget, args->plot));
     if (args->out) {
         iso_str markdown = {0};
         plan_view_markdown(&markdown, budget, command);
@@ -223,7 +224,6 @@ static iso_status write_products(const iso_budget *budget, const plan_args *args
         iso_str_release(&markdown);
         ISO_TRY(status);
     }
-    if (args->plot) ISO_TRY(write_plot(budget, args->plot));
     if (args->json) return cli_print_json(iso_budget_to_json(budget), CLI_JSON_EXACT);
     if (args->csv) {
         iso_str text = {0};
@@ -298,6 +298,30 @@ static plan_args usual_args(void) {
                        .lr_multiplier = UNSET_F64};
 }
 
+static void release_args(plan_args *args) {
+    cli_list_release(&args->rates);
+    cli_list_release(&args->fit);
+    cli_list_release(&args->overrides);
+}
+
+static iso_status plan_command(const plan_args *args, int argc, char **argv) {
+    if ((args->out && !*args->out) || (args->plot && !*args->plot))
+        return iso_fail(ISO_ERR_USAGE, "--%s: an empty name; give a %s",
+                        args->out && !*args->out ? "out" : "plot",
+                        args->out && !*args->out ? "folder" : "file");
+    char *command = cli_command_line(argc, argv);
+    iso_status status = plan(args, command);
+    free(command);
+    return status;
+}
+
+/* Which devices --compute and --throughput know. */
+static void say_devices(iso_str *out) {
+    iso_str_append(out, "devices: ");
+    iso_accelerator_names(out);
+    iso_str_append(out, "\n");
+}
+
 iso_status cmd_plan(int argc, char **argv) {
     static const char *const layouts[] = {"1dense", "full", "interleave", NULL};
     static const char *const laws[] = {"unrounded", "rounded", NULL};
@@ -367,16 +391,11 @@ iso_status cmd_plan(int argc, char **argv) {
         .flags = flags,
         .n_flags = sizeof flags / sizeof *flags,
         .overrides = &args.overrides,
+        .more = say_devices,
     };
     bool done;
     iso_status status = cli_parse(&usage, argc, argv, &done);
-    if (status == ISO_OK && !done) {
-        char *command = cli_command_line(argc, argv);
-        status = plan(&args, command);
-        free(command);
-    }
-    cli_list_release(&args.rates);
-    cli_list_release(&args.fit);
-    cli_list_release(&args.overrides);
+    if (status == ISO_OK && !done) status = plan_command(&args, argc, argv);
+    release_args(&args);
     return status;
 }

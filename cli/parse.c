@@ -213,10 +213,30 @@ iso_status cli_parse(const cli_usage *usage, int argc, char **argv, bool *done) 
     return iso_fail(ISO_ERR_USAGE, "an argument is missing; usage: isomoe %s", usage->synopsis);
 }
 
+/* As a shell takes it: in quotes where a character might mean something to one. */
+static void append_quoted(iso_str *line, const char *argument) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "%+,-./:=@_";
+    if (*argument && argument[strspn(argument, plain)] == '\0') {
+        iso_str_append(line, argument);
+        return;
+    }
+    iso_str_append(line, "'");
+    for (; *argument; argument++) {
+        if (*argument == '\'')
+            iso_str_append(line, "'\\''");
+        else
+            iso_str_append_bytes(line, argument, 1);
+    }
+    iso_str_append(line, "'");
+}
+
 char *cli_command_line(int argc, char **argv) {
     iso_str line = {0};
     iso_str_append(&line, "isomoe");
-    for (int i = 0; i < argc; i++)
-        iso_str_appendf(&line, strpbrk(argv[i], " \t'\"$*") ? " '%s'" : " %s", argv[i]);
+    for (int i = 0; i < argc; i++) {
+        iso_str_append(&line, " ");
+        append_quoted(&line, argv[i]);
+    }
     return line.data;
 }

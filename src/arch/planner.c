@@ -7,13 +7,14 @@
 #include <math.h>
 #include <string.h>
 
-#define PARAMS_MIN     INT64_C(100000)
-#define PARAMS_MAX     INT64_C(1000000000000)
-#define PAPER_ALPHA    2.77
-#define PAPER_MU       22.0
-#define OFF_PROPORTION 1.5 /* further than this from its target, a ratio counts as relaxed */
-#define MU_FREE_MIN    15.0
-#define MU_FREE_MAX    50.0
+#define PARAMS_MIN        INT64_C(100000)
+#define PARAMS_MAX        INT64_C(1000000000000)
+#define FINE_HEADS_PARAMS INT64_C(1000000000)
+#define PAPER_ALPHA       2.77
+#define PAPER_MU          22.0
+#define OFF_PROPORTION    1.5 /* further than this from its target, a ratio counts as relaxed */
+#define MU_FREE_MIN       15.0
+#define MU_FREE_MAX       50.0
 
 /* --- what is usual at a size --- */
 
@@ -117,6 +118,9 @@ static iso_status check_goal(const iso_plan_goal *goal) {
     ISO_TRY(check_range("parameters N", goal->params, PARAMS_MIN, PARAMS_MAX));
     ISO_TRY(check_rates(goal));
     ISO_TRY(check_range("head width", goal->head_dim, 0, 4096));
+    /* Below, the legal frames of a large model are beyond number, and nobody's. */
+    if (goal->head_dim > 0 && goal->params >= FINE_HEADS_PARAMS)
+        ISO_TRY(check_range("head width at this size", goal->head_dim, 16, 4096));
     ISO_TRY(check_range("expert width", goal->expert_width, 0, INT32_MAX));
     ISO_TRY(check_range("active experts", goal->experts_per_token, 0, 4096));
     ISO_TRY(check_range("least active experts", goal->min_experts_per_token, 1, 4096));
@@ -218,9 +222,9 @@ static iso_status find_dense(iso_plan_model *out, const iso_plan_goal *goal) {
 }
 
 iso_status iso_plan_rate_find(iso_plan_pick *out, const iso_plan_goal *goal, int64_t aim_params,
-                              double rate, double rate_error) {
+                              double rate, double rate_error, iso_plan_width last) {
     *out = (iso_plan_pick){.cost = INFINITY};
-    for (iso_plan_width width = ISO_PLAN_NARROW; width < ISO_N_PLAN_WIDTHS; width++) {
+    for (iso_plan_width width = ISO_PLAN_NARROW; width <= last; width++) {
         iso_plan_query query = make_query(goal, width, aim_params);
         query.rate_error = rate_error;
         query.rates = &rate;
@@ -289,7 +293,8 @@ static iso_status find_each(iso_plan_shapes *out) {
         iso_plan_pick pick = {.cost = INFINITY};
         for (int j = 0; j < 3 && !(pick.cost < INFINITY); j++)
             if (j == 0 || errors[j] > errors[0])
-                ISO_TRY(iso_plan_rate_find(&pick, goal, aim, goal->rates[i], errors[j]));
+                ISO_TRY(
+                    iso_plan_rate_find(&pick, goal, aim, goal->rates[i], errors[j], ISO_PLAN_ALL));
         if (!(pick.cost < INFINITY)) return iso_plan_fail_moe(goal, aim, goal->rates[i]);
         ISO_TRY(fill_model(&out->moe[i], goal, &pick, goal->layout, 0, goal->rates[i]));
     }
@@ -359,7 +364,11 @@ iso_status iso_plan_params_solve(int64_t *out_params, const iso_plan_goal *goal,
         if (off < 1e-3) return ISO_OK;
         params *= pow(compute / spent, 0.8);
     }
-    return ISO_OK;
+    if (best < 5e-3) return ISO_OK;
+    return iso_fail(ISO_ERR_USAGE,
+                    "plan: no N within 0.5 %% spends %.3g FLOPs on %.3g tokens; give --params "
+                    "and one of the two",
+                    compute, tokens);
 }
 
 /* --- words --- */

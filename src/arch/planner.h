@@ -98,14 +98,16 @@ typedef struct iso_plan_shapes {
 } iso_plan_shapes;
 
 /* ISO_ERR_USAGE if the goal is no goal (a rate of 2, N of 0) or has no solution; the message says
- * which constraint binds and what the nearest feasible value is. Milliseconds. */
+ * which constraint binds and what the nearest feasible value is. Milliseconds where the usual
+ * proportions have a solution, seconds where everything has to be searched for one. */
 iso_status iso_plan_shapes_find(iso_plan_shapes *out, const iso_plan_goal *goal);
 
 /* The dense baseline alone. */
 iso_status iso_plan_dense_find(iso_plan_model *out, const iso_plan_goal *goal);
 
 /* The N whose dense baseline spends `compute` FLOPs on `tokens` tokens: what remains of the budget
- * when C and D are given. Solved on the baseline's own M (attention included), to 0.1 %. */
+ * when C and D are given. Solved on the baseline's own M (attention included), to 0.1 %, or
+ * to 0.5 % where shapes jump; ISO_ERR_USAGE if not even that. */
 iso_status iso_plan_params_solve(int64_t *out_params, const iso_plan_goal *goal, double compute,
                                  double tokens);
 

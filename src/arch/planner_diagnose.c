@@ -28,7 +28,9 @@ static int64_t *field_of(iso_plan_goal *goal, const constraint *c) {
 static bool has_moe(const iso_plan_goal *goal, int64_t aim_params, double rate,
                     iso_plan_pick *pick) {
     double error = iso_plan_limits_default().rate_error_max;
-    return iso_plan_rate_find(pick, goal, aim_params, rate, error) == ISO_OK &&
+    /* Large models have solutions of usual proportions if they have any worth proposing. */
+    iso_plan_width last = goal->params < ISO_PLAN_ALL_WIDTHS_PARAMS ? ISO_PLAN_ALL : ISO_PLAN_FINE;
+    return iso_plan_rate_find(pick, goal, aim_params, rate, error, last) == ISO_OK &&
            pick->cost < INFINITY;
 }
 
@@ -62,7 +64,7 @@ static int64_t nearest_params(const iso_plan_goal *goal) {
         for (int sign = -1; sign <= 1; sign += 2) {
             iso_plan_goal trial = *goal;
             double params = (double)goal->params * (sign < 0 ? 1.0 / (1.0 + off) : 1.0 + off);
-            if (params > 1e12) continue;
+            if (params < 1e5 || params > 1e12) continue; /* planner.c plans no others */
             trial.params = (int64_t)params;
             if (!has_dense(&trial, &pick)) continue;
             iso_shape shape = iso_plan_pick_shape(&trial, &pick, ISO_LAYOUT_DENSE, 0);
@@ -99,12 +101,13 @@ iso_status iso_plan_fail_dense(const iso_plan_goal *goal) {
 static double nearest_rate(const iso_plan_goal *goal, int64_t aim_params, double rate,
                            double factor) {
     iso_plan_pick pick;
-    for (double trial = rate * factor; trial < 1.0 && trial > 1e-4; trial *= factor) {
+    for (double trial = rate * factor; trial < 0.99 && trial > 1e-4; trial *= factor) {
         if (!has_moe(goal, aim_params, trial, &pick)) continue;
         iso_shape shape = iso_plan_pick_shape(goal, &pick, goal->layout, 0);
         iso_counts counts;
-        if (iso_count(&counts, &shape, ISO_CONVENTION_PAPER) == ISO_OK)
-            return counts.activation_rate;
+        if (iso_count(&counts, &shape, ISO_CONVENTION_PAPER) != ISO_OK) continue;
+        /* All but everything active: the dense baseline says that better. */
+        return counts.activation_rate < 0.995 ? counts.activation_rate : 0.0;
     }
     return 0.0;
 }

@@ -281,9 +281,12 @@ static double expert_cost(int64_t De, int64_t H) {
            1.0 / (3.0 * (double)De * ROUTER_UNIT_FRAC) + width_cost(De);
 }
 
-/* The expert widths to try with hidden size H, cheapest first; the caller frees *out. */
-static iso_status list_widths(expert_width **out, int64_t *n, const iso_plan_query *query,
-                              int64_t H) {
+typedef struct width_range {
+    int64_t first, last, step;
+} width_range;
+
+/* Which expert widths to try with hidden size H. */
+static width_range widths_of(const iso_plan_query *query, int64_t H) {
     const iso_plan_goal *goal = query->goal;
     int64_t law = goal->width_multiple > 0 ? goal->width_multiple : 1;
     bool all = query->width == ISO_PLAN_ALL && goal->params < ISO_PLAN_ALL_WIDTHS_PARAMS;
@@ -298,10 +301,18 @@ static iso_status list_widths(expert_width **out, int64_t *n, const iso_plan_que
                     (3.0 * (double)H * (double)least_units(goal));
     last = (int64_t)fmin((double)last, widest);
     if (goal->expert_width > 0) first = step = last = goal->expert_width;
+    return (width_range){first, last, step};
+}
+
+/* The same, cheapest first; the caller frees *out. */
+static iso_status list_widths(expert_width **out, int64_t *n, const iso_plan_query *query,
+                              int64_t H) {
+    const iso_plan_goal *goal = query->goal;
+    width_range range = widths_of(query, H);
     *n = 0;
-    *out = calloc((size_t)(last / step) + 1, sizeof **out);
+    *out = calloc((size_t)(range.last / range.step) + 1, sizeof **out);
     if (!*out) return iso_fail(ISO_ERR_MEMORY, "plan: no memory for the expert widths");
-    for (int64_t De = first; De <= last; De += step)
+    for (int64_t De = range.first; De <= range.last; De += range.step)
         (*out)[(*n)++] = (expert_width){De, goal->expert_width > 0 ? 0.0 : expert_cost(De, H)};
     qsort(*out, (size_t)*n, sizeof **out, compare_widths);
     return ISO_OK;
@@ -501,10 +512,48 @@ static iso_status find_list(expert_width **out, int64_t *n, width_lists *lists,
     return ISO_OK;
 }
 
+/* The De with which a given K can meet all rates: what is active is linear in both De and F. */
+static interval given_K_widths(const iso_plan_query *query, const plan_pair *pair) {
+    const iso_plan_goal *goal = query->goal;
+    plan_frame one = make_frame(query, pair, 1);
+    double K = (double)goal->experts_per_token, H = (double)pair->H;
+    double thin = one.per_F * query->limits.alpha_min * H;
+    double wide = one.per_F * query->limits.alpha_max * H;
+    interval allowed = {1.0, INFINITY};
+    for (int64_t i = 0; i < query->n_rates; i++) {
+        double active = query->rates[i] * (double)goal->params;
+        double most = active * (1.0 + query->rate_error) * (1.0 + goal->max_params_error);
+        double least = active * (1.0 - query->rate_error) * (1.0 - goal->max_params_error);
+        allowed = meet(allowed, (interval){(least - one.attention - wide) / (K * one.per_K),
+                                           (most - one.attention - thin) / (K * one.per_K)});
+    }
+    return allowed;
+}
+
+/* With K given De follows from the rate, nearly: a few widths are left of the thousands. */
+static void try_pair_given_K(iso_plan_pick *out, const iso_plan_query *query,
+                             const plan_pair *pair) {
+    width_range range = widths_of(query, pair->H);
+    interval allowed = given_K_widths(query, pair);
+    int64_t first = (int64_t)ceil(fmax(allowed.low, (double)range.first));
+    int64_t last = (int64_t)floor(fmin(allowed.high, (double)range.last));
+    for (int64_t De = (first + range.step - 1) / range.step * range.step; De <= last;
+         De += range.step) {
+        double cost = expert_cost(De, pair->H);
+        if (pair->bound + cost >= out->cost) continue;
+        plan_frame frame = make_frame(query, pair, De);
+        try_frame(out, query, &frame, pair->cost + cost);
+    }
+}
+
 static iso_status try_pair(iso_plan_pick *out, const iso_plan_query *query, const plan_pair *pair,
                            width_lists *lists) {
     expert_width *widths;
     int64_t n_widths;
+    if (query->goal->experts_per_token > 0 && query->goal->expert_width == 0) {
+        try_pair_given_K(out, query, pair);
+        return ISO_OK;
+    }
     ISO_TRY(find_list(&widths, &n_widths, lists, query, pair->H));
     for (int64_t i = 0; i < n_widths; i++) {
         double cost = pair->cost + widths[i].cost;

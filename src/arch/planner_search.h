@@ -50,9 +50,9 @@ iso_status iso_plan_pick_apart(iso_plan_pick *picks, const iso_plan_query *query
 iso_shape iso_plan_pick_shape(const iso_plan_goal *goal, const iso_plan_pick *pick,
                               iso_layout layout, int64_t i_rate);
 
-/* The model of one rate, by all means: narrow, wide, then everything. */
+/* The model of one rate, by searches up to `last` in width. */
 iso_status iso_plan_rate_find(iso_plan_pick *out, const iso_plan_goal *goal, int64_t aim_params,
-                              double rate, double rate_error);
+                              double rate, double rate_error, iso_plan_width last);
 
 /* Why there is no baseline, or no MoE at `rate`: which constraint stands in the way, and what the
  * nearest feasible value is. Always ISO_ERR_USAGE (or ISO_ERR_MEMORY). */

@@ -60,8 +60,10 @@ static int64_t read_integer(const char *text) {
 }
 
 static iso_paper_counting read_counting(const char *text) {
+    const int n = (int)(sizeof counting_names / sizeof *counting_names);
     int i = 0;
-    while (*text && strcmp(counting_names[i], text) != 0) i++;
+    while (*text && i < n && strcmp(counting_names[i], text) != 0) i++;
+    ISO_ASSERT(i < n);
     return (iso_paper_counting)i;
 }
 
