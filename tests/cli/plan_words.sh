@@ -25,3 +25,7 @@ run isomoe plan --size 7B
 run isomoe plan --flops 1e21
 run isomoe plan --params 7B --data 1B --top-k 2
 run isomoe count --tokens 1
+echo "--- devices that docs/plan.md leaves out"
+for device in $(isomoe plan --params 7B --compute 1xBananax1d 2>&1 | sed 's/.*known are //;s/,//g'); do
+    grep -q "^  $device .* TFLOP/s .* GB$" "$source/docs/plan.md" || echo "$device"
+done
