@@ -9,6 +9,7 @@
 #include "study/budget_json.h"
 #include "study/gap_rows.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -164,13 +165,19 @@ static iso_status data_from_folder(iso_budget_goal *goal, const plan_args *args)
 static iso_status data_from(iso_budget_goal *goal, const plan_args *args) {
     if (!args->data) return ISO_OK;
     if (iso_path_is_dir(args->data)) return data_from_folder(goal, args);
+    bool is_path =
+        strchr(args->data, '/') || (args->data[0] == '.' && !isdigit((unsigned char)args->data[1]));
+    if (is_path)
+        return iso_fail(ISO_ERR_USAGE,
+                        "--data `%.80s`: no such folder; `isomoe data prepare` makes one",
+                        args->data);
     bool is_number = args->data[0] && strchr("0123456789.+- ", args->data[0]);
     if (!is_number && strcmp(args->data, "nan") != 0 && strcmp(args->data, "inf") != 0)
         return iso_fail(ISO_ERR_USAGE,
                         "--data `%.80s`: neither a number of tokens (200B) nor a folder made by "
                         "`isomoe data prepare`",
                         args->data);
-    return iso_quantity_count(&goal->text_tokens, "--data", args->data);
+    return iso_quantity_tokens(&goal->text_tokens, "--data", args->data);
 }
 
 static iso_status goal_from(iso_budget_goal *goal, const plan_args *args, iso_config *like) {
@@ -315,13 +322,6 @@ static iso_status plan_command(const plan_args *args, int argc, char **argv) {
     return status;
 }
 
-/* Which devices --compute and --throughput know. */
-static void say_devices(iso_str *out) {
-    iso_str_append(out, "devices: ");
-    iso_accelerator_names(out);
-    iso_str_append(out, "\n");
-}
-
 iso_status cmd_plan(int argc, char **argv) {
     static const char *const layouts[] = {"1dense", "full", "interleave", NULL};
     static const char *const laws[] = {"unrounded", "rounded", NULL};
@@ -391,7 +391,7 @@ iso_status cmd_plan(int argc, char **argv) {
         .flags = flags,
         .n_flags = sizeof flags / sizeof *flags,
         .overrides = &args.overrides,
-        .more = say_devices,
+        .more = iso_accelerator_help,
     };
     bool done;
     iso_status status = cli_parse(&usage, argc, argv, &done);

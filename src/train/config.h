@@ -100,8 +100,8 @@ iso_status iso_config_set(iso_config *config, const char *assignment);
  * ISO_ERR_USAGE on anything impossible. `data.dir` is not looked at. */
 iso_status iso_config_resolve(iso_config *config, iso_str *warnings);
 
-/* The law's batch for that many tokens, in sequences: the nearest multiple of the micro-batch (where
- * that is the whole batch: of router_aux_group), at least one. */
+/* The law's batch for that many tokens, in sequences: the nearest multiple of the micro-batch
+ * (where that is the whole batch: of router_aux_group), at least one. */
 int64_t iso_config_law_batch(const iso_config *config, iso_steplaw law, double tokens);
 
 /* Of a resolved config. */

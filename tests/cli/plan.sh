@@ -21,6 +21,8 @@ run isomoe plan --params '7 bilion' --data 1B
 run isomoe plan --params 7Bx --data 1B
 run isomoe plan --params 2e12 --data 1B
 run isomoe plan --params 7B --data twohundred
+run isomoe plan --params 7B --data ./nodir
+isomoe plan --params 7B --data '200B tokens' --json | grep -o '"text_tokens": [0-9]*'
 run isomoe plan --params 7B --compute 8xH1000@40%x10d
 run isomoe plan --params 7B --compute 8xH100@40%
 run isomoe plan --params 7B --compute 8xH100@140%x1d
