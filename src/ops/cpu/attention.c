@@ -118,8 +118,8 @@ UNCHECKED static void scores(forward *f, int64_t first, int n_regs, int64_t key,
             int end = (int)cpu_min(strip + TILE_REGS, n_regs);
             int reg = (int)cpu_max(strip, first_reg(first, j)), col = reg * VEC_LANES;
             float *p = f->p + i * QUERIES + col;
-            if (TILE_REGS > 2 && end - reg == 3)
-                score_tile(f, 3, p, f->q_t + col, f->max + col, first + col, j);
+            if (end - reg > 2)
+                score_tile(f, TILE_REGS, p, f->q_t + col, f->max + col, first + col, j);
             if (end - reg == 2) score_tile(f, 2, p, f->q_t + col, f->max + col, first + col, j);
             if (end - reg == 1) score_tile(f, 1, p, f->q_t + col, f->max + col, first + col, j);
             attention_ahead_step(&f->ahead);
@@ -181,8 +181,8 @@ UNCHECKED static void outputs(const forward *f, int64_t first, int n_regs, int64
             int64_t col = reg * VEC_LANES, to = cpu_min(n_keys, first + col + VEC_LANES - key);
             if (to <= done) continue;
             for (int64_t c = 0; c < f->ld; c += TILE_ROWS) {
-                if (TILE_REGS > 2 && end - reg == 3)
-                    output_tile(f, 3, !done, col, c, key, done, to - done);
+                if (end - reg > 2)
+                    output_tile(f, TILE_REGS, !done, col, c, key, done, to - done);
                 if (end - reg == 2) output_tile(f, 2, !done, col, c, key, done, to - done);
                 if (end - reg == 1) output_tile(f, 1, !done, col, c, key, done, to - done);
             }

@@ -126,7 +126,7 @@ UNCHECKED static void scores(backward *w, int64_t first, int n_regs, int64_t key
             int end = (int)cpu_min(strip + TILE_REGS, n_regs);
             int reg = (int)cpu_max(strip, first_reg(first, j));
             int64_t col = reg * VEC_LANES;
-            if (TILE_REGS > 2 && end - reg == 3) score_tile(w, 3, i, col, first + col, j);
+            if (end - reg > 2) score_tile(w, TILE_REGS, i, col, first + col, j);
             if (end - reg == 2) score_tile(w, 2, i, col, first + col, j);
             if (end - reg == 1) score_tile(w, 1, i, col, first + col, j);
             attention_ahead_step(&w->ahead);
@@ -154,7 +154,7 @@ UNCHECKED static void key_part(const backward *w, float *out, const float *a, co
             float *c = out + (key - w->begin + i) * w->ld + reg * VEC_LANES;
             const float *a_i = a + (i * QUERIES + skip) / NUMBERS;
             const float *b_i = b + skip / NUMBERS * w->ld + reg * VEC_LANES;
-            if (TILE_REGS > 2 && width == 3) key_tile(w, 3, c, a_i, b_i, n - skip);
+            if (width > 2) key_tile(w, TILE_REGS, c, a_i, b_i, n - skip);
             if (width == 2) key_tile(w, 2, c, a_i, b_i, n - skip);
             if (width == 1) key_tile(w, 1, c, a_i, b_i, n - skip);
         }
@@ -182,7 +182,7 @@ UNCHECKED static void query_part(const backward *w, int64_t first, int n_regs, i
             int64_t col = reg * VEC_LANES, to = cpu_min(n_keys, first + col + VEC_LANES - key);
             if (to <= done) continue;
             for (int64_t c = 0; c < w->ld; c += TILE_ROWS) {
-                if (TILE_REGS > 2 && end - reg == 3) query_tile(w, 3, col, c, key, done, to - done);
+                if (end - reg > 2) query_tile(w, TILE_REGS, col, c, key, done, to - done);
                 if (end - reg == 2) query_tile(w, 2, col, c, key, done, to - done);
                 if (end - reg == 1) query_tile(w, 1, col, c, key, done, to - done);
             }
