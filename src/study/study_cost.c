@@ -21,21 +21,26 @@
 
 /* --- memory --- */
 
-static int64_t number_in(const char *path, const char *format) {
-    char line[256];
+/* The number behind `label` at the beginning of a line of the file; -1 if there is none. */
+static int64_t number_in(const char *path, const char *label) {
+    char line[256], *end;
     int64_t value = -1;
+    size_t n_label = strlen(label);
     FILE *file = fopen(path, "re");
-    while (file && value < 0 && fgets(line, sizeof line, file))
-        if (sscanf(line, format, &value) != 1) value = -1;
+    while (file && value < 0 && fgets(line, sizeof line, file)) {
+        if (strncmp(line, label, n_label) != 0) continue;
+        long long number = strtoll(line + n_label, &end, 10);
+        if (end != line + n_label) value = number;
+    }
     if (file) fclose(file);
     return value;
 }
 
 static int64_t room(void) {
-    int64_t kib = number_in("/proc/meminfo", "MemAvailable: %" SCNd64);
+    int64_t kib = number_in("/proc/meminfo", "MemAvailable:");
     int64_t bytes = kib > 0 ? kib * 1024 : INT64_C(1) << 30;
-    int64_t limit = number_in("/sys/fs/cgroup/memory.max", "%" SCNd64);
-    int64_t used = number_in("/sys/fs/cgroup/memory.current", "%" SCNd64);
+    int64_t limit = number_in("/sys/fs/cgroup/memory.max", ""); /* "max": no number */
+    int64_t used = number_in("/sys/fs/cgroup/memory.current", "");
     if (limit > 0 && used >= 0 && limit - used < bytes) bytes = limit > used ? limit - used : 0;
     return (int64_t)(ROOM_FRAC * (double)bytes);
 }
