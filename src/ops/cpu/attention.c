@@ -181,8 +181,7 @@ UNCHECKED static void outputs(const forward *f, int64_t first, int n_regs, int64
             int64_t col = reg * VEC_LANES, to = cpu_min(n_keys, first + col + VEC_LANES - key);
             if (to <= done) continue;
             for (int64_t c = 0; c < f->ld; c += TILE_ROWS) {
-                if (end - reg > 2)
-                    output_tile(f, TILE_REGS, !done, col, c, key, done, to - done);
+                if (end - reg > 2) output_tile(f, TILE_REGS, !done, col, c, key, done, to - done);
                 if (end - reg == 2) output_tile(f, 2, !done, col, c, key, done, to - done);
                 if (end - reg == 1) output_tile(f, 1, !done, col, c, key, done, to - done);
             }
