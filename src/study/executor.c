@@ -93,8 +93,11 @@ static void find_cause(iso_job *job) {
     }
     if (job->exit_code > 128)
         snprintf(job->cause, sizeof job->cause, "ended by signal %d", job->exit_code - 128);
-    else
+    else if (*words)
         snprintf(job->cause, sizeof job->cause, "%s", words);
+    else /* on a full disk not even the log can be written */
+        snprintf(job->cause, sizeof job->cause,
+                 job->exit_code == EXIT_NO_SPACE ? "the disk is full" : "it left no message");
     free(text);
     free(path);
 }

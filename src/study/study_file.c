@@ -213,8 +213,7 @@ static void need(reader *r, bool given, const char *section, const char *name, c
 static void check_whole(reader *r, const iso_yaml *root) {
     const iso_study *s = r->study;
     bool listed = iso_yaml_get(root, "runs") != NULL;
-    int n_given = (s->params > 0) + (s->compute.flops > 0 || s->compute.tokens > 0) + (s->data > 0);
-    need(r, *s->name, "", "name", "missing: what shall the study be called?");
+    need(r, iso_yaml_get(root, "name"), "", "name", "missing: what shall the study be called?");
     need(r, iso_yaml_get(root, "kind"), "", "kind", "missing: scan, reuse, search or grid");
     need(r, iso_yaml_get(root, "format"), "", "format", "missing; this is format 1");
     if (s->kind == ISO_STUDY_GRID) {
@@ -232,7 +231,7 @@ static void check_whole(reader *r, const iso_yaml *root) {
     }
     need(r, s->rates_line > 0, "axes", "activation_rates",
          "missing: which MoEs? [10%, 20%, 35%], say");
-    need(r, n_given > 0 || *s->base_path || s->data_sizes.n > 0, "", "budget",
+    need(r, iso_yaml_get(root, "budget") || *s->base_path || s->data_sizes.n > 0, "", "budget",
          "missing: give two of params, compute and data, or a base that has them");
     if (s->kind == ISO_STUDY_SEARCH && s->activation_rates.n > 1)
         add_fault(r, s->rates_line, "axes", "activation_rates", "a search takes one");

@@ -181,13 +181,13 @@ static iso_status write_configs(const iso_study_folder *folder, const iso_study_
     return status;
 }
 
-/* "steps/01-moe-layout.json", "steps/02-lr-dense.json". */
+/* "steps/moe-layout.json", "steps/lr-dense.json". */
 static iso_status write_steps(const iso_study_folder *folder, const iso_study_plan *plan) {
     iso_status status = ISO_OK;
     for (size_t i = 0; i < json_array_size(plan->steps) && status == ISO_OK; i++) {
         const json_t *table = json_array_get(plan->steps, i);
         const char *side = json_string_value(json_object_get(table, "side"));
-        char *path = iso_strf("%s/steps/%02zu-%s%s%s.json", folder->dir, i + 1,
+        char *path = iso_strf("%s/steps/%s%s%s.json", folder->dir,
                               json_string_value(json_object_get(table, "step")), side ? "-" : "",
                               side ? side : "");
         char *text = json_dumps(table, JSON_INDENT(2) | JSON_REAL_PRECISION(17));

@@ -30,6 +30,7 @@ iso_status iso_study_goal(iso_budget_goal *goal, iso_config *like, const iso_stu
     goal->scheme = study->scheme;
     goal->text_tokens = study->data > 0 ? study->data : b->text_tokens;
     goal->shapes.n_rates = 0;
+    if (study->lr == ISO_STUDY_LR_SWEEP) goal->rule.lr_multiplier = 1; /* the sweep's own follow */
     if (goal->base.train.micro_batch_size == ISO_MICRO_BATCH_WHOLE)
         goal->base.train.micro_batch_size = goal->base.model.router_aux_group;
     goal->base.data.unique_tokens = ISO_UNIQUE_TOKENS_ALL;

@@ -24,7 +24,8 @@ typedef struct candidate {
     iso_config config;
     char hash[ISO_SHA256_HEX_BYTES];
     iso_plan_goal goal; /* what the planner was asked; the winner's feeds the next step */
-    double bpc, report; /* means over seeds; NaN where it was stopped */
+    double bpc_of[ISO_STUDY_LIST_MAX]; /* by seed */
+    double bpc, report;                /* means over seeds; NaN where it was stopped */
     int64_t first_run;
     int64_t n_scored;
 } candidate;
@@ -36,7 +37,7 @@ typedef struct search {
     iso_plan_goal goal;
     bool has_winner;
     char guard[ISO_STUDY_RUN_BYTES];
-    iso_pooled noise; /* of all runs of all steps so far */
+    iso_pooled noise; /* of the steps so far */
     int64_t n_candidates;
     candidate candidates[CANDIDATES_MAX];
 } search;
@@ -260,12 +261,24 @@ static bool score_all(search *s) {
             report += score.report / (double)seeds->n;
         }
         if (stopped) continue;
-        iso_pooled_add(&s->noise, bpc, seeds->n);
+        memcpy(c->bpc_of, bpc, sizeof bpc);
         c->n_scored = seeds->n;
         c->bpc = iso_mean(bpc, seeds->n);
         c->report = report;
     }
     return true;
+}
+
+/* Seed noise of the better half of the candidates: one that trains badly scatters more, and is not
+ * among those that a tie is about. */
+static void add_noise(search *s) {
+    for (int64_t i = 0; i < s->n_candidates; i++) {
+        const candidate *c = &s->candidates[i];
+        int64_t n_better = 0;
+        for (int64_t j = 0; j < s->n_candidates; j++) n_better += s->candidates[j].bpc < c->bpc;
+        if (c->n_scored > 0 && 2 * n_better < s->n_candidates)
+            iso_pooled_add(&s->noise, c->bpc_of, c->n_scored);
+    }
 }
 
 /* What two candidates must differ by: measured between seeds, else assumed. */
@@ -320,6 +333,7 @@ static iso_status take_step(search *s, const char *name, void (*propose)(search 
     ISO_TRY(add_runs(s, name));
     int64_t chosen = 0;
     if (score_all(s)) {
+        add_noise(s);
         double spread = spread_of(s);
         chosen = choose(s, spread);
         if (chosen < 0)
@@ -378,6 +392,7 @@ static iso_status walk_both(search *s, const iso_budget *reference) {
     s->guard[0] = '\0';
     s->goal = goal;
     s->goal.n_rates = 0;
+    s->noise = (iso_pooled){0}; /* its choices must not wait for, or change with, the MoE's */
     ISO_TRY(walk(s, dense, sizeof dense / sizeof *dense));
     if (b->plan->complete)
         iso_str_appendf(&b->plan->notes,

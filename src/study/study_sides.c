@@ -34,11 +34,10 @@ static void note_lines(iso_study_plan *plan, const char *lines) {
     }
 }
 
-/* Of the baseline whole steps make C to half of one, unless not even one step fits. */
+/* A single step of the baseline is the least that can be trained. */
 static iso_status check_reached(const iso_budget *budget) {
     const iso_budget_model *dense = &budget->models[0];
-    double allowed = fmax(0.005, 0.51 * dense->step_share);
-    if (fabs(dense->flops_error) <= allowed) return ISO_OK;
+    if (dense->config.train.steps > 1 || dense->flops_error < 0.51) return ISO_OK;
     return iso_fail(ISO_ERR_USAGE,
                     "a single optimizer step of the baseline costs %.3g FLOPs, C is %.3g; raise "
                     "budget.compute, or lower params",

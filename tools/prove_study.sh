@@ -1,0 +1,42 @@
+#!/bin/bash
+# prove_study.sh - the small study on the default corpus (about 15 minutes), left alone and then killed
+# with SIGKILL 20 times at random moments; then a full disk in the middle, and room again: the same bits
+# in every run (tests/system/study_run.sh at full size). Keeps docs/evidence/study.md. Resumable: text
+# that is prepared and a proof that is done with this build are not done again.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=tools/prove_lib.sh
+. tools/prove_lib.sh
+kills=20
+work=build/prove/study-$(build_key)
+corpus=build/prove/corpus
+mkdir -p "$work/tmp"
+[ -f "$corpus/complete" ] || { tools/fetch_corpus.sh "$corpus" && : >"$corpus/complete"; }
+"$isomoe" data prepare --train "$corpus"/train_*.jsonl --val general="$corpus/val_general.jsonl" \
+    --val maths="$corpus/val_maths.jsonl" --val code="$corpus/val_code.jsonl" --out "$work/data" >/dev/null
+log=$work/log.txt
+if [ ! -f "$log" ]; then
+    # On a disk, with its fsyncs. A kill every 90 s or less: so many in about the study's own time.
+    TMPDIR=$PWD/$work/tmp STUDY=configs/studies/small.yaml DATA=$work/data KILLS=$kills SPAN_S=${SPAN_S:-90} \
+        tests/system/study_run.sh "$isomoe" >"$log.part" || grep -q '^FAILED' "$log.part" || exit 1
+    mv "$log.part" "$log"
+fi
+failed=$(grep -c '^FAILED' "$log" || true)
+{
+    echo "# A study, killed"
+    echo
+    echo "\`make prove-study\`: tests/system/study_run.sh with configs/studies/small.yaml on the default corpus."
+    echo
+    circumstances
+    echo
+    grep '^figure' "$log" | sed 's/^figure /- /'
+    echo "- checks: $(grep -c '^ok' "$log") passed, $failed failed, $(grep -c '^skipped' "$log" || true) skipped" \
+        "($(sed -n 's/^\(SEED=.*\)/\1/p' "$log"))"
+    echo
+    echo "The same bits means, for every run: every loss, gradient norm, rate and evaluation row digit by digit; weights,"
+    echo "moments and seen sequences by SHA-256; the final evaluation window by window; tokens, steps and FLOPs of the"
+    echo "ledger; and for the study: the rates that its sweep chose."
+} >"$work/study.md"
+cp "$work/study.md" docs/evidence/study.md
+cat docs/evidence/study.md
+[ "$failed" -eq 0 ]
