@@ -170,13 +170,10 @@ static void say_rate(iso_str *out, double rate) {
 static void say_gap(iso_str *out, const iso_budget_model *best) {
     double gap = best->forecast.value, half = best->forecast.half;
     const char *side = gap > 0 ? "better" : "worse";
-    iso_str_append(out, fabs(gap) > half
-                            ? gap > 0 ? "MoE is expected to win: the best of these "
-                                        "MoEs, "
-                                      : "Dense is expected to win: the best of these "
-                                        "MoEs, "
-                            : "Not to be decided beforehand: the best of these MoEs, ");
-    iso_str_appendf(out, "%s, with ", best->name);
+    const char *verdict = !(fabs(gap) > half) ? "Not to be decided beforehand"
+                          : gap > 0           ? "MoE is expected to win"
+                                              : "Dense is expected to win";
+    iso_str_appendf(out, "%s: the best of these MoEs, %s, with ", verdict, best->name);
     say_rate(out, best->plan.counts.activation_rate);
     iso_str_appendf(out, " active is expected to be %s by %.3f", side, fabs(gap));
     if (isfinite(half))
@@ -231,8 +228,7 @@ static void say_refused(iso_str *out, const iso_budget *b) {
 /* How to read the columns of training. */
 static void say_columns(iso_str *out, const iso_budget *b) {
     static const char *const schemes[] = {
-        [ISO_GAP_STRICT] = "the same for all (the loose scheme would give each half of its tokens, "
-                           "twice)",
+        [ISO_GAP_STRICT] = "the same for all (loose would be half of each side's tokens, twice)",
         [ISO_GAP_LOOSE] = "half of each side's tokens, twice",
         [ISO_GAP_UNIQUE] = "each side's tokens, once",
     };
