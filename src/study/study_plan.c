@@ -288,9 +288,9 @@ static bool check_rates(const iso_study *study, iso_str *faults, const char *wha
 iso_status iso_study_plan_check(const iso_study *study, iso_str *faults, const char *what) {
     iso_study_plan *plan;
     bool planned = study->kind != ISO_STUDY_GRID && study->n_listed == 0;
-    bool open = faults->len > 0 &&
-                (study->kind == ISO_STUDY_GRID ? study->n_axes == 0
-                                               : planned && study->activation_rates.n == 0);
+    bool open = faults->len > 0 && (study->kind == ISO_STUDY_GRID ? study->n_axes == 0
+                                    : planned                     ? study->activation_rates.n == 0
+                                                                  : true);
     /* With nothing readable to plan from there is still the budget, whatever the rates are. */
     iso_study *with_rate = malloc(sizeof *with_rate);
     ISO_ASSERT(with_rate != NULL);
