@@ -250,7 +250,7 @@ static bool score_all(search *s) {
     if (!s->b->score) return false;
     for (int64_t i = 0; i < s->n_candidates; i++) {
         candidate *c = &s->candidates[i];
-        double bpc[ISO_STUDY_LIST_MAX], report = 0;
+        double bpc[ISO_STUDY_LIST_MAX] = {0}, report = 0;
         bool stopped = false;
         for (int64_t j = 0; j < seeds->n; j++) {
             iso_study_score score = {0};
