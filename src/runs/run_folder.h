@@ -44,6 +44,10 @@ typedef struct iso_run {
     json_t *texts;              /* owns the strings above */
 } iso_run;
 
+/* Whether the run in `dir` was trained to its end. False, without an error, if there is none or it
+ * cannot be told. */
+bool iso_run_is_finished(const char *dir);
+
 /* Reads a finished, stopped or even still training run. ISO_ERR_DATA names the file, the line and
  * the fault; ISO_ERR_USAGE if `dir` is no run folder. */
 iso_status iso_run_open(iso_run *out, const char *dir);

@@ -268,3 +268,15 @@ void iso_run_close(iso_run *run) {
     free(run->dir);
     *run = (iso_run){0};
 }
+
+bool iso_run_is_finished(const char *dir) {
+    char *path = iso_strf("%s/" ISO_RUN_SUMMARY, dir);
+    json_t *summary = NULL;
+    const char *state = NULL;
+    bool finished = iso_path_exists(path) && iso_json_load(&summary, path) == ISO_OK &&
+                    iso_json_get_str(&state, summary, "state", path) == ISO_OK &&
+                    strcmp(state, "finished") == 0;
+    json_decref(summary);
+    free(path);
+    return finished;
+}

@@ -1,7 +1,7 @@
 #include "study/executor.h"
 
 #include "base/fileio.h"
-#include "base/json.h"
+#include "runs/run_folder.h"
 #include "study/glance.h"
 
 #include <stdlib.h>
@@ -22,18 +22,6 @@
 #define LOCKED_POLLS   5
 /* The pause before the first retry; it doubles. */
 #define RETRY_POLLS 10
-
-static bool is_finished(const iso_job *job) {
-    char *path = iso_strf("%s/summary.json", job->run_dir);
-    json_t *summary = NULL;
-    const char *state = NULL;
-    bool finished = iso_path_exists(path) && iso_json_load(&summary, path) == ISO_OK &&
-                    iso_json_get_str(&state, summary, "state", path) == ISO_OK &&
-                    strcmp(state, "finished") == 0;
-    json_decref(summary);
-    free(path);
-    return finished;
-}
 
 /* --- starting --- */
 
@@ -174,7 +162,7 @@ static iso_status conclude(const iso_job *jobs, int64_t n_jobs, bool asked) {
 
 static void begin(const iso_executor *ex, iso_job *jobs, int64_t n_jobs) {
     for (int64_t i = 0; i < n_jobs; i++) {
-        jobs[i].state = is_finished(&jobs[i]) ? ISO_JOB_DONE : ISO_JOB_WAITING;
+        jobs[i].state = iso_run_is_finished(jobs[i].run_dir) ? ISO_JOB_DONE : ISO_JOB_WAITING;
         jobs[i].step = jobs[i].state == ISO_JOB_DONE ? jobs[i].n_steps : 0;
         if (jobs[i].state == ISO_JOB_WAITING && ex->is_hopeless &&
             ex->is_hopeless(ex->ctx, &jobs[i]))

@@ -1,5 +1,6 @@
 #include "study/study_folder.h"
 
+#include "runs/run_folder.h"
 #include "study/study_choose.h"
 
 #include <inttypes.h>
@@ -82,18 +83,6 @@ void iso_study_folder_close(iso_study_folder *folder) {
 
 /* --- what runs came to --- */
 
-static bool is_finished(const char *run_dir) {
-    char *path = iso_strf("%s/summary.json", run_dir);
-    json_t *summary = NULL;
-    const char *state = NULL;
-    bool finished = iso_path_exists(path) && iso_json_load(&summary, path) == ISO_OK &&
-                    iso_json_get_str(&state, summary, "state", path) == ISO_OK &&
-                    strcmp(state, "finished") == 0;
-    json_decref(summary);
-    free(path);
-    return finished;
-}
-
 int64_t iso_study_folder_hopeless(const iso_study_folder *folder, const iso_study_run *run) {
     if (!*run->guard || folder->study->stop_hopeless <= 0) return 0;
     char *own = iso_study_run_dir(folder, run->name),
@@ -115,7 +104,7 @@ bool iso_study_folder_score(void *ctx, const iso_study_run *run, iso_study_score
      * evaluations say, not whether a signal came in time. */
     out->stopped = iso_study_folder_hopeless(folder, run) > 0;
     bool known = out->stopped;
-    if (!known && is_finished(dir) &&
+    if (!known && iso_run_is_finished(dir) &&
         iso_halves_read(&halves, dir, folder->study->select) == ISO_OK) {
         out->choose = halves.choose;
         out->report = halves.report;
