@@ -86,20 +86,7 @@ UNCHECKED VEC_INLINE void score_tile(const forward *f, int n_regs, float *p, con
     tile_zero(acc);
     int64_t ld = f->ld / NUMBERS;
     tile_product(acc, n_regs, f->k + j * ld, ld, 1, q_t, QUERIES, cpu_ceil_div(f->d, NUMBERS));
-    if (f->far) {
-#pragma GCC unroll 8
-        for (int r = 0; r < TILE_ROWS; r++)
-#pragma GCC unroll 3
-            for (int v = 0; v < n_regs; v++)
-                acc[r][v] -= f->slope * vec_load(f->far + query - j + v * VEC_LANES - r);
-    }
-    if (j + TILE_ROWS - 1 > query) {
-#pragma GCC unroll 8
-        for (int r = 0; r < TILE_ROWS; r++)
-#pragma GCC unroll 3
-            for (int v = 0; v < n_regs; v++)
-                acc[r][v] = mask(acc[r][v], query + v * VEC_LANES, j + r);
-    }
+    tile_bias_mask(acc, n_regs, f->far, f->slope, query, j);
 #pragma GCC unroll 3
     for (int v = 0; v < n_regs; v++) {
         vec m = vec_load(max + v * VEC_LANES);

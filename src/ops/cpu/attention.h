@@ -121,6 +121,31 @@ VEC_INLINE void tile_store(float *c, int64_t ldc, vec acc[TILE_ROWS][TILE_REGS],
         for (int v = 0; v < n_regs; v++) vec_store(c + r * ldc + v * VEC_LANES, acc[r][v]);
 }
 
+/* MASKED where a query comes before key j; query is that of lane 0. */
+VEC_INLINE vec mask(vec x, int64_t query, int64_t j) {
+    return j > query ? vec_keep(vec_set(MASKED), j - query, x) : x;
+}
+
+/* Scores of keys j.. and n_regs registers of queries from `query` on: ALiBi's bias (far: NULL
+ * without), and what comes later masked. */
+VEC_INLINE void tile_bias_mask(vec acc[TILE_ROWS][TILE_REGS], int n_regs, const float *far,
+                               float slope, int64_t query, int64_t j) {
+    if (far) {
+#pragma GCC unroll 8
+        for (int r = 0; r < TILE_ROWS; r++)
+#pragma GCC unroll 3
+            for (int v = 0; v < n_regs; v++)
+                acc[r][v] -= slope * vec_load(far + query - j + v * VEC_LANES - r);
+    }
+    if (j + TILE_ROWS - 1 > query) {
+#pragma GCC unroll 8
+        for (int r = 0; r < TILE_ROWS; r++)
+#pragma GCC unroll 3
+            for (int v = 0; v < n_regs; v++)
+                acc[r][v] = mask(acc[r][v], query + v * VEC_LANES, j + r);
+    }
+}
+
 /* out (n_padded,ld / NUMBERS words) = scale in (n,d), rows ld_in apart, and 0 beyond n and d. */
 VEC_INLINE void attention_rows(float *out, int64_t ld, int64_t n_padded, const float *in,
                                int64_t ld_in, int64_t n, int64_t d, float scale) {
@@ -207,11 +232,6 @@ VEC_INLINE void attention_ahead_step(attention_ahead *ahead) {
 /* The first register of the block from query `first` that sees key j. */
 VEC_INLINE int first_reg(int64_t first, int64_t j) {
     return j <= first ? 0 : (int)((j - first) / VEC_LANES);
-}
-
-/* MASKED where a query comes before key j; query is that of lane 0. */
-VEC_INLINE vec mask(vec x, int64_t query, int64_t j) {
-    return j > query ? vec_keep(vec_set(MASKED), j - query, x) : x;
 }
 
 #endif

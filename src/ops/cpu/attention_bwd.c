@@ -77,20 +77,7 @@ UNCHECKED VEC_INLINE void score_tile(const backward *w, int n_regs, int64_t i, i
     int64_t n_words = cpu_ceil_div(w->d, NUMBERS);
     tile_zero(acc);
     tile_product(acc, n_regs, w->k + row, ld, 1, w->q_t + col, QUERIES, n_words);
-    if (w->far) {
-#pragma GCC unroll 8
-        for (int r = 0; r < TILE_ROWS; r++)
-#pragma GCC unroll 3
-            for (int v = 0; v < n_regs; v++)
-                acc[r][v] -= w->slope * vec_load(w->far + query - j + v * VEC_LANES - r);
-    }
-    if (j + TILE_ROWS - 1 > query) {
-#pragma GCC unroll 8
-        for (int r = 0; r < TILE_ROWS; r++)
-#pragma GCC unroll 3
-            for (int v = 0; v < n_regs; v++)
-                acc[r][v] = mask(acc[r][v], query + v * VEC_LANES, j + r);
-    }
+    tile_bias_mask(acc, n_regs, w->far, w->slope, query, j);
 #pragma GCC unroll 3
     for (int v = 0; v < n_regs; v++) {
         vec lse = vec_load(w->lse + col + v * VEC_LANES);
