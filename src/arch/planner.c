@@ -13,8 +13,6 @@
 #define PAPER_ALPHA       2.77
 #define PAPER_MU          22.0
 #define OFF_PROPORTION    1.5 /* further than this from its target, a ratio counts as relaxed */
-#define MU_FREE_MIN       15.0
-#define MU_FREE_MAX       50.0
 
 /* --- what is usual at a size --- */
 
@@ -162,8 +160,8 @@ static bool is_off(double value, double target) {
 }
 
 static bool mu_is_off(const iso_plan_goal *goal, double mu) {
-    bool is_free = goal->params < 1000000000;
-    if (is_free && mu >= MU_FREE_MIN && mu <= MU_FREE_MAX) return false;
+    if (iso_plan_mu_is_free(goal) && mu >= ISO_PLAN_MU_FREE_MIN && mu <= ISO_PLAN_MU_FREE_MAX)
+        return false;
     return is_off(mu, goal->mu);
 }
 

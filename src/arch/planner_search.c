@@ -81,12 +81,13 @@ static double width_cost(int64_t multiple) {
     return costs[i];
 }
 
-static bool mu_is_free(const iso_plan_goal *goal) {
+bool iso_plan_mu_is_free(const iso_plan_goal *goal) {
     return goal->params < INT64_C(1000000000);
 }
 
 static double mu_cost(const iso_plan_goal *goal, double mu) {
-    if (mu_is_free(goal) && mu >= 15.0 && mu <= 50.0) return MU_FREE_WEIGHT * octaves(mu, goal->mu);
+    if (iso_plan_mu_is_free(goal) && mu >= ISO_PLAN_MU_FREE_MIN && mu <= ISO_PLAN_MU_FREE_MAX)
+        return MU_FREE_WEIGHT * octaves(mu, goal->mu);
     return MU_WEIGHT * octaves(mu, goal->mu);
 }
 
@@ -144,9 +145,9 @@ static bool pair_can_serve(const iso_plan_query *query, int64_t H, int64_t L, in
 static bool pair_is_usual(const iso_plan_query *query, double zeta, double mu) {
     const iso_plan_goal *goal = query->goal;
     double factor = band(query->width), mu_low = goal->mu / factor, mu_high = goal->mu * factor;
-    if (mu_is_free(goal)) {
-        mu_low = fmin(mu_low, 15.0);
-        mu_high = fmax(mu_high, 50.0);
+    if (iso_plan_mu_is_free(goal)) {
+        mu_low = fmin(mu_low, ISO_PLAN_MU_FREE_MIN);
+        mu_high = fmax(mu_high, ISO_PLAN_MU_FREE_MAX);
     }
     return zeta >= goal->zeta / factor && zeta <= goal->zeta * factor && mu >= mu_low &&
            mu <= mu_high;

@@ -11,6 +11,11 @@
 /* From this De on a router is under 1.4 % of the experts: H E against 3 H E De. */
 #define ISO_PLAN_LEAN_EXPERT_WIDTH 24
 
+/* Below 1e9 parameters any mu within these will do, whatever its target. */
+#define ISO_PLAN_MU_FREE_MIN 15.0
+#define ISO_PLAN_MU_FREE_MAX 50.0
+bool iso_plan_mu_is_free(const iso_plan_goal *goal);
+
 /* How far the search goes. Each finds all that the one before finds. */
 typedef enum iso_plan_width {
     ISO_PLAN_NARROW, /* zeta and mu within a factor 1.5, De a multiple of 8, the router small */
