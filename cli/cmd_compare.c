@@ -6,8 +6,8 @@
 #include "base/threads.h"
 #include "data/dataset.h"
 #include "data/prepare.h"
-#include "report/answer.h"
 #include "report/report.h"
+#include "study/answer.h"
 #include "study/comparison.h"
 #include "study/executor.h"
 

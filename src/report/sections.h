@@ -6,9 +6,9 @@
 #define ISO_REPORT_SECTIONS_H
 
 #include "data/dataset.h"
-#include "report/answer.h"
 #include "report/report.h"
-#include "report/sides.h"
+#include "study/answer.h"
+#include "study/sides.h"
 
 typedef struct iso_page_data {
     const iso_sides *sides;

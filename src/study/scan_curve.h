@@ -12,7 +12,7 @@
  * below the steeper one's exponent. docs/decisions/0011 tells how this was chosen.
  *
  * Anything linear in the curve and the level (a contrast: a value, a slope, a gap) has an error of
- * three parts, estimated apart as in report/answer.h:
+ * three parts, estimated apart as in study/answer.h:
  *   training    another seed: s pooled over all points and the level, t on its degrees of freedom;
  *   evaluation  another text: covariances given by the caller;
  *   shape       the room above.

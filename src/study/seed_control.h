@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* first - second, as iso_gap_estimate of report/answer.h: half^2 = (t training)^2 + (t
+/* first - second, as iso_gap_estimate of study/answer.h: half^2 = (t training)^2 + (t
  * evaluation)^2; NaN, and nothing resolved, where `noise` knows nothing. */
 typedef struct iso_seed_gap {
     double value, half;

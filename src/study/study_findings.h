@@ -81,7 +81,7 @@ typedef enum iso_verdict_outcome {
     ISO_VERDICT_REFUSED, /* the runs were not equal: there is no comparison */
 } iso_verdict_outcome;
 
-typedef struct iso_verdict {
+typedef struct iso_finding_verdict {
     char *key;      /* "gap", "optimum", "region", "reuse-strict", "search-layout", ... */
     char *question; /* "Does an MoE beat dense at equal N and C?" */
     char *sentence; /* the answer, with size, interval and seeds */
@@ -89,14 +89,14 @@ typedef struct iso_verdict {
     double value, low, high; /* in `unit` */
     char *unit;
     int64_t n_seeds, n_runs;
-} iso_verdict;
+} iso_finding_verdict;
 
 typedef struct iso_findings {
     char *study, *kind; /* its name, its kind */
     char *headline;     /* one sentence: the first verdict's, or why there is none */
     int64_t n_runs, n_finished;
     int64_t n_verdicts, n_figures, n_tables, n_notes;
-    iso_verdict *verdicts;
+    iso_finding_verdict *verdicts;
     iso_finding_figure *figures;
     iso_finding_table *tables;
     char **notes; /* what limits what is said: a sentence each */
@@ -108,7 +108,7 @@ iso_findings *iso_findings_create(const char *study, const char *kind);
 void iso_findings_free(iso_findings *findings);
 iso_status iso_findings_note(iso_findings *findings, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-iso_status iso_findings_verdict(iso_findings *findings, const iso_verdict *verdict);
+iso_status iso_findings_verdict(iso_findings *findings, const iso_finding_verdict *verdict);
 iso_status iso_findings_figure(iso_findings *findings, iso_finding_figure **out,
                                const iso_finding_figure *figure); /* its series are not copied */
 iso_status iso_findings_series(iso_finding_figure *figure, const iso_series *series);

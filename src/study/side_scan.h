@@ -5,11 +5,11 @@
  *
  * (I1) it points into itself: it stays where it was made.
  */
-#ifndef ISO_REPORT_SIDE_SCAN_H
-#define ISO_REPORT_SIDE_SCAN_H
+#ifndef ISO_STUDY_SIDE_SCAN_H
+#define ISO_STUDY_SIDE_SCAN_H
 
-#include "report/sides.h"
 #include "study/scan_curve.h"
+#include "study/sides.h"
 
 /* Borrows scores from the sides, which must outlive it. */
 typedef struct iso_side_scan {

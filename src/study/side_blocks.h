@@ -3,11 +3,11 @@
  * Blocks are documents; in a domain of fewer than 30, runs of 16 windows inside a document, since
  * neighbouring windows are alike and single ones would claim too much.
  */
-#ifndef ISO_REPORT_SIDE_BLOCKS_H
-#define ISO_REPORT_SIDE_BLOCKS_H
+#ifndef ISO_STUDY_SIDE_BLOCKS_H
+#define ISO_STUDY_SIDE_BLOCKS_H
 
 #include "base/stats.h"
-#include "report/sides.h"
+#include "study/sides.h"
 
 /* One domain: bits, as the mean over the side's runs, and characters of each block. */
 typedef struct iso_side_blocks {

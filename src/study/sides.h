@@ -8,8 +8,8 @@
  * else that can change a result: same subset of the same data, same model, same training; (I2)
  * dense sides come first, then MoE sides by activation rate; labels are unique.
  */
-#ifndef ISO_REPORT_SIDES_H
-#define ISO_REPORT_SIDES_H
+#ifndef ISO_STUDY_SIDES_H
+#define ISO_STUDY_SIDES_H
 
 #include "base/status.h"
 #include "base/str.h"

@@ -2,8 +2,8 @@
  * of freedom are Welch-Satterthwaite's of each MoE's difference to dense, as in answer.c, and the
  * fewest of them hold for all.
  */
-#include "report/side_scan.h"
-#include "report/side_blocks.h"
+#include "study/side_scan.h"
+#include "study/side_blocks.h"
 
 #include <math.h>
 #include <stdlib.h>

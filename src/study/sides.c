@@ -1,7 +1,7 @@
-#include "report/sides.h"
+#include "study/sides.h"
 
+#include "base/number.h"
 #include "data/dataset.h"
-#include "report/markup.h"
 
 #include <math.h>
 #include <stdlib.h>

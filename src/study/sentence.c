@@ -1,6 +1,6 @@
 /* The answer in words. One place for all of them, so that the page and the terminal agree. */
-#include "report/answer.h"
-#include "report/markup.h"
+#include "base/number.h"
+#include "study/answer.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -22,11 +22,11 @@
  * half-width is h = sqrt(h_t^2 + h_e^2), and the gap is resolved if and only if |gap| > h. If
  * either part is unknown, so is h, and nothing is resolved.
  */
-#ifndef ISO_REPORT_ANSWER_H
-#define ISO_REPORT_ANSWER_H
+#ifndef ISO_STUDY_ANSWER_H
+#define ISO_STUDY_ANSWER_H
 
 #include "base/stats.h"
-#include "report/sides.h"
+#include "study/sides.h"
 
 #include <stdbool.h>
 #include <stdint.h>

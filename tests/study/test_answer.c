@@ -1,7 +1,7 @@
 /* Grouping into sides, the statistics of a gap against numbers worked out by hand, and the sentence
  * in every situation. */
 #include "make_runs.h"
-#include "report/answer.h"
+#include "study/answer.h"
 
 #include <math.h>
 #include <setjmp.h>

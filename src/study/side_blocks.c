@@ -1,4 +1,4 @@
-#include "report/side_blocks.h"
+#include "study/side_blocks.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-#include "report/answer.h"
-#include "report/side_blocks.h"
+#include "study/answer.h"
+#include "study/side_blocks.h"
 
 #include <math.h>
 

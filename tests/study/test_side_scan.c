@@ -1,9 +1,9 @@
 /* From run folders to a scan and its optimum: which sides are taken, and that covariances over
  * blocks say of two sides' difference what the paired test says. */
 #include "make_runs.h"
-#include "report/answer.h"
-#include "report/side_scan.h"
+#include "study/answer.h"
 #include "study/optimum_say.h"
+#include "study/side_scan.h"
 
 #include <math.h>
 #include <setjmp.h>
