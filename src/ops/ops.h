@@ -67,6 +67,9 @@ typedef struct iso_counters {
     __int128 executed_flops;
     int64_t calls[ISO_OP_N];
     int64_t time_ns[ISO_OP_N];
+    __int128 op_flops[ISO_OP_N]; /* executed_flops by operation */
+    __int128 op_bytes[ISO_OP_N]; /* the least an operation must move: each operand once, what is
+                                    added to twice; 0 in a dry run */
 } iso_counters;
 
 typedef struct iso_kernels iso_kernels;
