@@ -70,10 +70,17 @@ static void embed_bwd(iso_exec *ex, void *dw, const void *dy, const int32_t *ids
     run_rows(ex, &job, embed_bwd_piece);
 }
 
+/* Tokens between a row's prefetch and its use: by expert, rows lie where no processor looks. */
+#define COMBINE_AHEAD 4
+
 VEC_INLINE void combine_rows(const rows_job *job, bool is_half, int64_t i_piece) {
-    int64_t H = job->H, K = job->K;
+    int64_t H = job->H, K = job->K, item = is_half ? 2 : 4, n_ahead = job->n_rows * K;
     for (int64_t t = first_row(job, i_piece); t < last_row(job, i_piece); t++) {
         const int32_t *rows = job->index + t * K;
+        for (int64_t k = (t + COMBINE_AHEAD) * K; k < cpu_min(n_ahead, (t + COMBINE_AHEAD + 1) * K);
+             k++)
+            for (int64_t i = 0; i < H * item; i += 64)
+                __builtin_prefetch((const char *)job->act_a + job->index[k] * H * item + i);
         for (int64_t h = 0; h < H; h += VEC_LANES) {
             vec sum = job->b ? vec_load_upto(job->b + t * H + h, H - h) : vec_set(0);
             for (int64_t k = 0; k < K; k++)
