@@ -34,7 +34,7 @@ typedef struct bench {
 
 iso_status bench_open(bench *b, const char *name, const bench_options *options);
 void bench_close(bench *b); /* also after a failed open */
-/* FLOP/s of a burst now, in the precision of the products. */
+/* FLOP/s that the machine has now, in the precision of the products. */
 double bench_peak(const bench *b);
 /* The time that n_steps take: of the processor with one thread, else by the clock on the wall. */
 iso_status bench_steps(bench *b, int64_t n_steps, double *seconds);

@@ -5,12 +5,14 @@
                  --peer "PYTHON bench/peers/torch_peer.py --shape d2 --threads 2 --serve"
 
 Both sides speak one protocol: print a line that begins with "ready", then for each line "run N" do N steps and print the
-seconds they took. What follows "ready" on its line may be a JSON object; "peak_gflops" in it is the machine's fp32 peak,
-unless --peak-gflops gives it.
+seconds they took. isomoe's answers "peak", too, with the GFLOP/s of multiply-adds that the machine has at that moment. What
+follows "ready" on its line may be a JSON object of facts about the side.
 
 Only one side runs at a time: the other is stopped (SIGSTOP), so a thread pool that spins while idle costs the other
 nothing. A noisy neighbour hits both sides alike only if blocks are short and alternate, so the ratio is taken pair by pair
-and its median reported. Blocks have the length that takes about --seconds; who goes first changes with every pair.
+and its median reported; who goes first changes with every pair. Between any two blocks the peak is measured, and a block's
+fraction is its rate over the mean of the two peaks around it. Blocks have the length that takes about --seconds; there are
+as many pairs as take about --budget seconds, between 5 and 15, unless --pairs says.
 
 Prints one JSON object; chatter goes to standard error.
 """
@@ -51,17 +53,25 @@ class Side:
     def signal(self, number):
         os.killpg(self.process.pid, number)
 
-    def run(self, n_steps):
-        """Seconds of n_steps steps."""
+    def ask(self, line):
+        """The number that answers the line."""
         self.signal(signal.SIGCONT)
         try:
-            self.process.stdin.write(f"run {n_steps}\n")
+            self.process.stdin.write(f"{line}\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # read_line says how it ended
-        seconds = float(json.loads(self.read_line()))
+        number = float(json.loads(self.read_line()))
         self.signal(signal.SIGSTOP)
-        return seconds
+        return number
+
+    def run(self, n_steps):
+        """Seconds of n_steps steps."""
+        return self.ask(f"run {n_steps}")
+
+    def peak(self):
+        """GFLOP/s that the machine has now."""
+        return statistics.mean(self.ask("peak") for _ in range(3))
 
     def close(self):
         if self.process.poll() is not None:
@@ -75,46 +85,64 @@ class Side:
             self.process.wait()
 
 
-def check_same_work(side, shape):
+def check_same_work(side, shape, precision):
     """Refuses a side that says it trains another model or batch."""
-    expected = {"batch_tokens": shape.tokens_per_step, "model_flops_per_token": shape.flops_per_token}
+    expected = {
+        "batch_tokens": shape.tokens_per_step,
+        "model_flops_per_token": shape.flops_per_token,
+        "precision": precision,
+    }
     for key, value in expected.items():
         if side.facts.get(key, value) != value:
-            raise RuntimeError(f"{side.name}: {key} is {side.facts[key]}, the shape asked for has {value}")
+            raise RuntimeError(f"{side.name}: {key} is {side.facts[key]}, asked for was {value}")
 
 
 def block_steps(side, seconds):
-    """How many steps take about so long; the first block also warms up."""
+    """How many steps take about so long, and their time; the first block also warms up."""
     side.run(1)
-    return max(1, round(seconds / side.run(1)))
+    one = side.run(1)
+    n = max(1, round(seconds / one))
+    return n, n * one
 
 
-def summary(rates, shape, peak_gflops):
-    """Of tokens/s: median, extremes, interquartile range over the median, FLOP rate and its share of the peak."""
-    median = statistics.median(rates)
-    low, _, high = statistics.quantiles(rates, n=4)
-    gflops = median * shape.flops_per_token / 1e9
+def spread(values, digits):
     return {
-        "tokens_per_s": [round(rate, 1) for rate in rates],
-        "median": round(median, 1),
-        "min": round(min(rates), 1),
-        "max": round(max(rates), 1),
-        "spread_frac": round((high - low) / median, 4),
-        "gflops": round(gflops, 1),
-        "peak_frac": round(gflops / peak_gflops, 4) if peak_gflops else None,
+        "median": round(statistics.median(values), digits),
+        "min": round(min(values), digits),
+        "max": round(max(values), digits),
     }
 
 
+def summary(side, blocks, shape):
+    """Of [(tokens/s, peak around it)]: rates, and fractions of the peak by the FLOPs that are known."""
+    gflop = shape.flops_per_token / 1e9
+    fractions = [rate * gflop / peak for rate, peak in blocks]
+    low, _, high = statistics.quantiles([rate for rate, _ in blocks], n=4)
+    tokens = spread([rate for rate, _ in blocks], 1)
+    result = {
+        "facts": side.facts,
+        "tokens_per_s": tokens | {"all": [round(rate, 1) for rate, _ in blocks]},
+        "spread_frac": round((high - low) / tokens["median"], 4),
+        "model_frac": spread(fractions, 4),
+    }
+    executed = side.facts.get("executed_flops_per_token")
+    if executed:
+        result["executed_frac"] = spread([f * executed / shape.flops_per_token for f in fractions], 4)
+    return result
+
+
 def alternate(sides, n_steps, shape, pairs):
-    """{side: [tokens/s of each block]}."""
-    rates = {side.name: [] for side in sides}
+    """{side: [(tokens/s, peak GFLOP/s around it) of each block]}, and all peaks."""
+    blocks, peaks = {side.name: [] for side in sides}, [sides[0].peak()]
     for i_pair in range(pairs):
         for side in sides if i_pair % 2 == 0 else sides[::-1]:
             n = n_steps[side.name]
             rate = n * shape.tokens_per_step / side.run(n)
-            rates[side.name].append(rate)
-            print(f"pair {i_pair + 1}/{pairs}: {side.name} {rate:.1f} tokens/s", file=sys.stderr)
-    return rates
+            peaks.append(sides[0].peak())
+            around = (peaks[-2] + peaks[-1]) / 2
+            blocks[side.name].append((rate, around))
+            print(f"pair {i_pair + 1}/{pairs}: {side.name} {rate:.1f} tokens/s, peak {around:.0f}", file=sys.stderr)
+    return blocks, peaks
 
 
 def main():
@@ -124,11 +152,12 @@ def main():
     source.add_argument("--config", help="an isomoe config (YAML)")
     parser.add_argument("--isomoe", required=True, metavar="COMMAND")
     parser.add_argument("--peer", required=True, metavar="COMMAND")
-    parser.add_argument("--pairs", type=int, default=7, help="blocks of each side, at least 5")
-    parser.add_argument("--seconds", type=float, default=5.0, help="a block's length, about")
-    parser.add_argument("--peak-gflops", type=float, help="the machine's fp32 peak on the threads used")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of both sides")
+    parser.add_argument("--pairs", type=int, help="blocks of each side, at least 5")
+    parser.add_argument("--seconds", type=float, default=2.0, help="a block's length, about")
+    parser.add_argument("--budget", type=float, default=40.0, help="seconds of all blocks together, about")
     options = parser.parse_args()
-    if options.pairs < 5:
+    if options.pairs is not None and options.pairs < 5:
         parser.error("--pairs below 5 says nothing about the spread")
     shape = SHAPES[options.shape] if options.shape else shape_from_config(options.config)
 
@@ -138,31 +167,30 @@ def main():
     try:
         for name, command in (("isomoe", options.isomoe), ("peer", options.peer)):
             sides.append(Side(name, command))
-            check_same_work(sides[-1], shape)
-        n_steps = {side.name: block_steps(side, options.seconds) for side in sides}
-        rates = alternate(sides, n_steps, shape, options.pairs)
+            check_same_work(sides[-1], shape, options.precision)
+        lengths = {side.name: block_steps(side, options.seconds) for side in sides}
+        n_steps = {name: n for name, (n, _) in lengths.items()}
+        fitting = int(options.budget / sum(seconds for _, seconds in lengths.values()))
+        blocks, peaks = alternate(sides, n_steps, shape, options.pairs or min(max(fitting, 5), 15))
     except RuntimeError as error:
         print(f"alternate: {error}", file=sys.stderr)
         return 1
     finally:
         for side in sides:
             side.close()
-    peak = options.peak_gflops or sides[0].facts.get("peak_gflops")
-    ratios = [mine / theirs for mine, theirs in zip(rates["isomoe"], rates["peer"])]
+    ratios = [mine / theirs for (mine, _), (theirs, _) in zip(blocks["isomoe"], blocks["peer"])]
+    if min(peaks) < 0.8 * max(peaks):
+        print(f"alternate: the peak moved between {min(peaks):.0f} and {max(peaks):.0f} GFLOP/s: not quiet", file=sys.stderr)
     result = {
         "name": options.shape or options.config,
+        "precision": options.precision,
         "tokens_per_step": shape.tokens_per_step,
         "flops_per_token": shape.flops_per_token,
         "block_steps": n_steps,
-        "peak_gflops": peak,
+        "peak_gflops": spread(peaks, 1),
         "commands": {"isomoe": options.isomoe, "peer": options.peer},
-        "isomoe": summary(rates["isomoe"], shape, peak),
-        "peer": summary(rates["peer"], shape, peak),
-        "ratio": {
-            "median": round(statistics.median(ratios), 4),
-            "min": round(min(ratios), 4),
-            "max": round(max(ratios), 4),
-        },
+        **{side.name: summary(side, blocks[side.name], shape) for side in sides},
+        "ratio": spread(ratios, 4),
     }
     print(json.dumps(result, indent=1))
     return 0

@@ -64,7 +64,8 @@ SHAPES = {
     "d2": Shape(512, 10, 8, 1408),
     "m2": moe_shape(320, 8, 5, 880, 64, 2, 64),
     "d3": Shape(768, 12, 12, 2128, S=1024, batch=4),
-    "m3": moe_shape(512, 10, 8, 1408, 80, 3, 64),
+    "m3": moe_shape(512, 10, 8, 1408, 80, 3, 64, S=1024, batch=4, router_aux_group=4),
+    "v3": Shape(768, 12, 12, 2128, S=1024, batch=4, vocab_size=65536),
 }
 
 

@@ -42,7 +42,7 @@ class Experts(torch.autograd.Function):
         order = expert.argsort(stable=True)
         count = torch.bincount(expert, minlength=E)
         first = count.cumsum(0) - count
-        room = count + -count % engine.pad
+        room = engine.room(count)
         starts = room.cumsum(0) - room
         rows = room.tolist()
         slot = torch.empty_like(expert)
@@ -80,11 +80,13 @@ class Experts(torch.autograd.Function):
 class ExpertEngine:
     """How the work of all experts is done; rows are the slots of each.
 
-    Padding every expert to the fullest and multiplying in one batch is faster while the load is even and far slower
-    when it isn't (64 experts, the fullest at five times the mean: a third of the speed); F.grouped_mm is this loop.
+    loop: a product per expert on slices. padded: one batched product, every expert padded to the fullest; faster while
+    the load is even, far slower when it isn't (64 experts, the fullest at five times the mean: a third of the speed).
+    grouped: F.grouped_mm, made for this. Which is fastest depends on shape and precision: try them.
     """
 
     def __init__(self, options):
+        self.kind = options.experts
         # oneDNN, which does bf16, keeps a kernel per shape: few distinct row counts keep it from making new ones.
         self.pad = 32 if "bf16" in options.mode else 1
         self.activation, self.activation_backward = expert_activation, expert_activation_backward
@@ -92,8 +94,17 @@ class ExpertEngine:
             self.activation = torch.compile(expert_activation, dynamic=True)
             self.activation_backward = torch.compile(expert_activation_backward, dynamic=True)
 
+    def room(self, count):
+        """count (E) -> slots of each expert."""
+        room = count + -count % self.pad
+        return room.max().expand_as(room) if self.kind == "padded" else room
+
     def product(self, x, w, rows):
         """x (slots, in), w (E, in, out) -> (slots, out)."""
+        if self.kind == "padded":
+            return torch.bmm(x.view(len(rows), rows[0], -1), w).flatten(0, 1)
+        if self.kind == "grouped":
+            return F.grouped_mm(x, w, offs=ends(rows))
         y = x.new_empty(x.shape[0], w.shape[2])
         for part, weight, out in zip(x.split(rows), w.unbind(0), y.split(rows)):
             torch.mm(part, weight, out=out)
@@ -101,10 +112,20 @@ class ExpertEngine:
 
     def weight_gradient(self, x, dy, w, rows):
         """Per expert x^T dy, (E, in, out)."""
+        if self.kind == "padded":
+            E, m = len(rows), rows[0]
+            return torch.bmm(x.view(E, m, -1).transpose(1, 2), dy.view(E, m, -1))
+        if self.kind == "grouped":
+            return F.grouped_mm(x.t(), dy, offs=ends(rows))
         dw = torch.empty_like(w)
         for part, grad, out in zip(x.split(rows), dy.split(rows), dw.unbind(0)):
             torch.mm(part.t(), grad, out=out)
         return dw
+
+
+def ends(rows):
+    """Where each expert's slots end, as grouped_mm wants it."""
+    return torch.tensor(rows).cumsum(0).to(torch.int32)
 
 
 @torch.compiler.disable
@@ -203,7 +224,7 @@ class Model(nn.Module):
 
     def __init__(self, shape, options):
         super().__init__()
-        self.shape = shape
+        self.shape, self.loss = shape, options.loss
         H, L = shape.hidden_size, shape.num_hidden_layers
         engine = ExpertEngine(options)
         self.embedding = nn.Embedding(shape.vocab_size, H)
@@ -243,8 +264,11 @@ class Model(nn.Module):
             x, balance = block(x, self.cos, self.sin, self.bias)
             if balance is not None:
                 balances.append(balance)
-        logits = self.head(self.norm(x))
-        loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+        x, targets = self.norm(x).flatten(0, 1), tokens[:, 1:].flatten()
+        if self.loss == "chunked":  # PyTorch's own way without (T, V) logits
+            loss = F.linear_cross_entropy(x, self.head.weight, targets, options=nn.LinearCrossEntropyOptions())
+        else:
+            loss = F.cross_entropy(self.head(x), targets)
         if balances:
             loss = loss + self.shape.router_aux_loss_coef * torch.stack(balances).mean()
         return loss
