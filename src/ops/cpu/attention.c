@@ -129,7 +129,7 @@ static void softmax(const forward *f, const float *old_max, int64_t first, int n
 #if NUMBERS == 2
             vec odd = vec_exp2(vec_load(scores_i + QUERIES) - max);
             sum += odd;
-            p = pair_words(p, odd);
+            p = half_round_pair(p, odd);
 #endif
             vec_store(out, p);
         }

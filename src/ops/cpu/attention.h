@@ -156,12 +156,6 @@ VEC_INLINE void attention_rows(float *out, int64_t ld, int64_t n_padded, const f
     memset(out + n * ld / NUMBERS, 0, (size_t)((n_padded - n) * ld / NUMBERS) * sizeof *out);
 }
 
-/* Two rows of numbers as words. */
-VEC_INLINE vec pair_words(vec even, vec odd) {
-    return (vec)(__builtin_convertvector(half_round(even), word_lanes) |
-                 __builtin_convertvector(half_round(odd), word_lanes) << 16);
-}
-
 /* out (n_padded / NUMBERS,ld words) = the same. n_padded is even. */
 VEC_INLINE void attention_pairs(float *out, int64_t ld, int64_t n_padded, const float *in,
                                 int64_t ld_in, int64_t n, int64_t d, float scale) {
@@ -174,7 +168,7 @@ VEC_INLINE void attention_pairs(float *out, int64_t ld, int64_t n_padded, const 
             const float *row = in + i * ld_in + c;
             vec odd = i + 1 < n ? vec_load_upto(row + ld_in, d - c) : vec_set(0);
             vec_store(out + i / 2 * ld + c,
-                      pair_words(vec_load_upto(row, d - c) * scale, odd * scale));
+                      half_round_pair(vec_load_upto(row, d - c) * scale, odd * scale));
         }
     int64_t end = (n + 1) / 2;
     memset(out + end * ld, 0, (size_t)((n_padded / 2 - end) * ld) * sizeof *out);

@@ -101,7 +101,7 @@ UNCHECKED VEC_INLINE void score_tile(const backward *w, int n_regs, int64_t i, i
 #pragma GCC unroll 8
         for (int r = 0; r < TILE_ROWS; r += 2)
             vec_store(w->ds_pairs + (i + r) / 2 * QUERIES + col + v * VEC_LANES,
-                      pair_words(acc[r][v], acc[r + 1][v]));
+                      half_round_pair(acc[r][v], acc[r + 1][v]));
 #endif
     }
 }

@@ -10,10 +10,20 @@
 #include "ops/cpu/vec.h"
 
 typedef uint16_t half_lanes __attribute__((vector_size(2 * VEC_LANES)));
+typedef uint16_t half_lanes_2 __attribute__((vector_size(4 * VEC_LANES)));
 typedef uint32_t word_lanes __attribute__((vector_size(VEC_BYTES)));
 
+/* A number in each word's lower half. (GCC takes the generic conversion to 16 lanes apart.) */
+VEC_INLINE word_lanes half_extend(half_lanes h) {
+#if VEC_LANES == 16
+    return (word_lanes)_mm512_cvtepu16_epi32((__m256i)h);
+#else
+    return __builtin_convertvector(h, word_lanes);
+#endif
+}
+
 VEC_INLINE vec half_widen(half_lanes h) {
-    return (vec)(__builtin_convertvector(h, word_lanes) << 16);
+    return (vec)(half_extend(h) << 16);
 }
 
 VEC_INLINE half_lanes half_round(vec v) {
@@ -24,6 +34,23 @@ VEC_INLINE half_lanes half_round(vec v) {
     word_lanes is_nan = (word_lanes)(v != v); /* rounding may carry a NaN into infinity */
     rounded = (is_nan & (w | 0x400000)) | (~is_nan & rounded);
     return __builtin_convertvector(rounded >> 16, half_lanes);
+#endif
+}
+
+/* Words of two numbers each. */
+VEC_INLINE vec half_pair(half_lanes low, half_lanes high) {
+    return (vec)(half_extend(low) | half_extend(high) << 16);
+}
+
+/* The same of floats. */
+VEC_INLINE vec half_round_pair(vec low, vec high) {
+#if defined(__AVX512BF16__)
+    const half_lanes_2 zip = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                              8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
+    return (vec)_mm512_permutexvar_epi16((__m512i)zip, both);
+#else
+    return half_pair(half_round(low), half_round(high));
 #endif
 }
 

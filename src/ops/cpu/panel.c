@@ -200,8 +200,7 @@ VEC_INLINE vec load_words(const cpu_matrix *in, bool in_is_half, bool is_half, i
     if (!is_half) return act_load(in->data, in_is_half, a + col, n);
     half_lanes low = act_load_half(in->data, in_is_half, a + col, n), high = {0};
     if (b >= 0) high = act_load_half(in->data, in_is_half, b + col, n);
-    return (vec)(__builtin_convertvector(low, word_lanes) |
-                 __builtin_convertvector(high, word_lanes) << 16);
+    return half_pair(low, high);
 }
 
 /* Columns [col, col + n) of a row that will be packed soon, if there is one. */
