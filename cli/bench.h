@@ -56,6 +56,9 @@ int64_t bench_rss_bytes(void);
 int64_t bench_peak_rss_bytes(void);
 void bench_reset_peak_rss(void);
 
+/* Says so if the peaks around a result's blocks differ by more than 20 %: its fractions are in
+ * doubt. */
+void bench_warn_of_scatter(const json_t *result);
 void bench_print_results(const json_t *file);
 void bench_print_kernels(const json_t *file);
 /* B beside A, shape by shape. ISO_ERR_DATA if a file is none of `isomoe bench --json`. */

@@ -136,6 +136,11 @@ static double largest(const double *values, int64_t n) {
     return most;
 }
 
+static double best_bandwidth(const iso_bandwidth *b) {
+    double most = b->read > b->triad ? b->read : b->triad;
+    return b->update > most ? b->update : most;
+}
+
 /* Every operation that ran. What others took of one thread's time hit all of them alike: their
  * times are scaled to the processor's. */
 static json_t *ops_json(const bench *b, const samples *s, double peak,
@@ -156,7 +161,7 @@ static json_t *ops_json(const bench *b, const samples *s, double peak,
                       "gflop_per_step", (double)c->op_flops[i] * 1e-9 / (double)n_steps, "gflops",
                       flop_rate * 1e-9, "peak_fraction", flop_rate / peak, "mb_per_step",
                       (double)c->op_bytes[i] * 1e-6 / (double)n_steps, "gb_s", byte_rate * 1e-9,
-                      "bandwidth_fraction", byte_rate / memory->triad));
+                      "bandwidth_fraction", byte_rate / best_bandwidth(memory)));
     }
     return ops;
 }
@@ -195,7 +200,8 @@ static json_t *result_json(const bench *b, samples *s, const iso_bandwidth *memo
         "peak_best_gflops", best * 1e-9, "peak_gflops", peaks, "model_fraction", model,
         "executed_fraction", range_json(s->fractions, s->n, executed / (double)b->M),
         "bandwidth_gb_s",
-        json_pack("{s:f, s:f}", "read", memory->read * 1e-9, "triad", memory->triad * 1e-9),
+        json_pack("{s:f, s:f, s:f}", "read", memory->read * 1e-9, "triad", memory->triad * 1e-9,
+                  "update", memory->update * 1e-9),
         "memory", memory_json(b, peak_rss), "ops", ops_json(b, s, mean, memory));
     return out;
 }

@@ -41,7 +41,7 @@ static void add_range(cli_table *table, const json_t *r, const char *key, int n_
                    part(r, key, "min"), n_digits, part(r, key, "max"));
 }
 
-static void warn_of_scatter(const json_t *r) {
+void bench_warn_of_scatter(const json_t *r) {
     double low = part(r, "peak_gflops", "min"), high = part(r, "peak_gflops", "max");
     if (low >= (1 - SCATTER_FRAC) * high) return;
     iso_log(ISO_LOG_WARN,
@@ -73,7 +73,6 @@ void bench_print_results(const json_t *file) {
         cli_table_add(&table, iso_str_bytes(bytes, part(r, "memory", "peak_rss_bytes")));
         cli_table_add(&table, parts.data ? parts.data : "");
         iso_str_release(&parts);
-        warn_of_scatter(r);
     }
     cli_table_print(&table, stdout);
     cli_table_release(&table);
@@ -125,8 +124,9 @@ static void print_ops(const json_t *r) {
     for (size_t i = 0; i < n; i++) add_op(&table, &rows[i]);
     cli_table_print(&table, stdout);
     cli_table_release(&table);
-    printf("outside of operations: %.1f %%; memory read %.1f, triad %.1f GB/s\n", 100 * rest,
-           part(r, "bandwidth_gb_s", "read"), part(r, "bandwidth_gb_s", "triad"));
+    printf("outside of operations: %.1f %%; memory: read %.1f, triad %.1f, update %.1f GB/s\n",
+           100 * rest, part(r, "bandwidth_gb_s", "read"), part(r, "bandwidth_gb_s", "triad"),
+           part(r, "bandwidth_gb_s", "update"));
 }
 
 void bench_print_kernels(const json_t *file) {

@@ -36,6 +36,7 @@ static iso_status bench_all(const bench_flags *flags, const cli_list *shapes) {
         json_t *result = NULL;
         status = bench_open(&b, shapes->items[i], &flags->options);
         if (status == ISO_OK) status = bench_measure(&result, &b, &flags->options);
+        if (status == ISO_OK) bench_warn_of_scatter(result);
         if (status == ISO_OK) json_array_append_new(results, result);
         bench_close(&b);
     }

@@ -1,4 +1,5 @@
 /* isomoe doctor: what this build and this machine can do. */
+#include "build_commit.h"
 #include "cli.h"
 
 #include "base/json.h"
@@ -103,11 +104,11 @@ static iso_status print_json(const library *libraries, int n_libraries, const ch
     json_t *ops = json_object();
     for (int i = 0; i < ISO_OP_N; i++)
         json_object_set_new(ops, iso_op_name((iso_op)i), json_string(iso_op_kernel((iso_op)i)));
-    json_t *object =
-        json_pack("{s:s, s:s, s:i, s:o, s:s, s:s, s:o, s:o, s:o}", "version", ISO_VERSION,
-                  "compiler", __VERSION__, "threads", iso_machine_n_threads(), "isa", features,
-                  "kernel_isa", iso_exec_isa(ISO_F32), "kernel_isa_bf16", iso_exec_isa(ISO_BF16),
-                  "backends", kernels, "ops", ops, "libraries", versions);
+    json_t *object = json_pack("{s:s, s:s, s:s, s:i, s:o, s:s, s:s, s:o, s:o, s:o}", "version",
+                               ISO_VERSION, "commit", cli_build_commit(), "compiler", __VERSION__,
+                               "threads", iso_machine_n_threads(), "isa", features, "kernel_isa",
+                               iso_exec_isa(ISO_F32), "kernel_isa_bf16", iso_exec_isa(ISO_BF16),
+                               "backends", kernels, "ops", ops, "libraries", versions);
     return cli_print_json(object, CLI_JSON_EXACT);
 }
 
@@ -128,7 +129,7 @@ static void print_ops(void) {
 static void print_text(const library *libraries, int n_libraries, const char *const *isa,
                        int n_isa) {
     static const char *const headers[] = {"library", "version"};
-    printf("isomoe %s, compiler %s\n", ISO_VERSION, __VERSION__);
+    printf("isomoe %s, commit %s, compiler %s\n", ISO_VERSION, cli_build_commit(), __VERSION__);
     printf("%d threads;", iso_machine_n_threads());
     for (int i = 0; i < n_isa; i++) printf(" %s", isa[i]);
     printf("%s\nkernels:", n_isa ? "" : " no vector extension that the kernels use");

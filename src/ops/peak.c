@@ -126,15 +126,25 @@ static void read_piece(void *ctx, int64_t i_piece, int i_thread) {
     job->results[i_thread] = _mm_cvtss_f32(sums[0]);
 }
 
+/* into = a + s b, a block. */
+static void add_scaled(float *into, const float *a, const float *b) {
+    for (int64_t i = 0; i < BLOCK_FLOATS; i += 4)
+        _mm_store_ps(into + i, _mm_add_ps(_mm_load_ps(a + i),
+                                          _mm_mul_ps(_mm_set1_ps(0.5f), _mm_load_ps(b + i))));
+}
+
 static void triad_piece(void *ctx, int64_t i_piece, int i_thread) {
     const stream_job *job = ctx;
     int64_t first = i_piece * BLOCK_FLOATS;
-    float *a = job->arrays[0] + first;
-    const float *b = job->arrays[1] + first, *c = job->arrays[2] + first;
     (void)i_thread;
-    for (int64_t i = 0; i < BLOCK_FLOATS; i += 4)
-        _mm_store_ps(a + i, _mm_add_ps(_mm_load_ps(b + i),
-                                       _mm_mul_ps(_mm_set1_ps(0.5f), _mm_load_ps(c + i))));
+    add_scaled(job->arrays[0] + first, job->arrays[1] + first, job->arrays[2] + first);
+}
+
+static void update_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const stream_job *job = ctx;
+    int64_t first = i_piece * BLOCK_FLOATS;
+    (void)i_thread;
+    add_scaled(job->arrays[0] + first, job->arrays[0] + first, job->arrays[1] + first);
 }
 
 static double stream_rate(iso_pool *pool, stream_job *job, iso_piece_fn piece) {
@@ -156,6 +166,7 @@ iso_status iso_peak_bandwidth(iso_bandwidth *out, iso_pool *pool) {
     iso_pool_run(pool, N_BLOCKS, touch_piece, &job);
     out->read = stream_rate(pool, &job, read_piece);
     out->triad = stream_rate(pool, &job, triad_piece);
+    out->update = stream_rate(pool, &job, update_piece);
     iso_arena_release(&arena);
     return ISO_OK;
 }

@@ -22,11 +22,12 @@ double iso_peak_burst(iso_pool *pool, iso_dtype dtype);
 /* The best of several bursts: the machine's own peak, if it was left alone during one of them. */
 double iso_peak_flops(iso_pool *pool, iso_dtype dtype);
 
-/* Bytes/s between memory and all threads of `pool`, best of a few passes over 192 MiB. */
+/* Bytes/s between memory and all threads of `pool`, each the best of a few passes over 192 MiB. */
 typedef struct iso_bandwidth {
-    double read;  /* of sums of what is read */
-    double triad; /* a = b + s c: two read, one written; that a store first fetches its line is not
-                     counted, as it is not in iso_counters.op_bytes */
+    double read;   /* sums of three arrays */
+    double triad;  /* a = b + s c: two read, one written. A plain store fetches its line first: that
+                      is not counted, as it is not in iso_counters.op_bytes */
+    double update; /* a = a + s b: two read, one written, nothing else moves */
 } iso_bandwidth;
 /* ISO_ERR_MEMORY without the 192 MiB, which are given back. */
 iso_status iso_peak_bandwidth(iso_bandwidth *out, iso_pool *pool);
