@@ -17,8 +17,8 @@ void iso_attention_block_fwd(iso_model *model, int64_t layer, iso_tensor x, int6
     const iso_attention at = attention_of(model, B);
     int64_t T = B * at.S, H = model->shape.hidden_size;
     iso_tensor norm = iso_model_act(model, acts->norm1, T, H);
-    iso_tensor qkv = iso_model_mat(model, acts->qkv, T, 3 * H);
-    iso_tensor attended = iso_model_mat(model, acts->attended, T, H);
+    iso_tensor qkv = iso_model_act(model, acts->qkv, T, 3 * H);
+    iso_tensor attended = iso_model_act(model, acts->attended, T, H);
     iso_tensor w_norm = iso_model_weight(model, ISO_FIELD_NORM1, layer, H, 0);
     iso_norm_fwd(ex, norm, iso_model_vec(model, acts->rstd1, T), x, w_norm,
                  model->shape.rms_norm_eps);
@@ -38,10 +38,10 @@ void iso_attention_block_bwd(iso_model *model, int64_t layer, iso_tensor x, int6
     int64_t T = B * at.S, H = model->shape.hidden_size;
     iso_tensor d = iso_model_mat(model, model->temps.d_stream, T, H);
     iso_tensor d_norm = iso_model_mat(model, model->temps.d_norm, T, H);
-    iso_tensor d_qkv = iso_model_mat(model, model->temps.d_wide, T, 3 * H);
-    iso_tensor d_attended = iso_model_mat(model, model->temps.d_hidden, T, H);
-    iso_tensor qkv = iso_model_mat(model, acts->qkv, T, 3 * H);
-    iso_tensor attended = iso_model_mat(model, acts->attended, T, H);
+    iso_tensor d_qkv = iso_model_act(model, model->temps.d_wide, T, 3 * H);
+    iso_tensor d_attended = iso_model_act(model, model->temps.d_hidden, T, H);
+    iso_tensor qkv = iso_model_act(model, acts->qkv, T, 3 * H);
+    iso_tensor attended = iso_model_act(model, acts->attended, T, H);
     iso_tensor norm = iso_model_act(model, acts->norm1, T, H);
     iso_linear_bwd_input(ex, d_attended, false, iso_model_d_stream(model, T),
                          iso_model_weight(model, ISO_FIELD_O, layer, H, H),

@@ -72,8 +72,8 @@ static void place_layer(iso_model *model, int64_t i_layer) {
     int64_t S = s->max_position_embeddings, T = model->max_sequences * S, H = s->hidden_size;
     acts->norm1 = take_act(model, T * H);
     acts->rstd1 = take(model, T);
-    acts->qkv = take(model, T * 3 * H);
-    acts->attended = take(model, T * H);
+    acts->qkv = take_act(model, T * 3 * H);
+    acts->attended = take_act(model, T * H);
     acts->lse = take(model, T * s->num_attention_heads);
     acts->middle = take(model, T * H);
     acts->norm2 = take_act(model, T * H);
@@ -114,8 +114,8 @@ static void place_temps(iso_model *model) {
     temps->d_stream = take(model, T * H);
     if (model->exec->narrow != model->exec->dtype) temps->d_copy = take_act(model, T * H);
     temps->d_norm = take(model, T * H);
-    temps->d_wide = take(model, T * max_i64(3 * H, 2 * F));
-    temps->d_hidden = take(model, T * max_i64(H, F));
+    temps->d_wide = take_act(model, T * max_i64(3 * H, 2 * F));
+    temps->d_hidden = take_act(model, T * max_i64(H, F));
     if (E > 0) {
         temps->d_row_gate = take(model, R);
         temps->d_expert_gate_up = take_act(model, R * 2 * De);

@@ -16,7 +16,7 @@
 #include "ops/ops.h"
 
 /* What one layer keeps from forward for backward. Letters as shapes: tensor/dims.h. Narrow (ops.h)
- * are norm1, norm2, gate_up, hidden, expert_gate_up, expert_hidden. */
+ * are norm1, qkv, attended, norm2, gate_up, hidden, expert_gate_up, expert_hidden. */
 typedef struct iso_layer_acts {
     void *norm1, *rstd1, *qkv, *attended, *lse; /* (T,H) (T) (T,3H) (T,H) (B*A,S) */
     void *middle, *norm2, *rstd2;               /* (T,H) residual after attention, (T,H) (T) */
@@ -27,8 +27,8 @@ typedef struct iso_layer_acts {
     iso_routing routing;
 } iso_layer_acts;
 
-/* Memory of the gradient flow, shared by all layers. Narrow are those after expert_out, and d_wide
- * and d_hidden where they belong to an FFN. */
+/* Memory of the gradient flow, shared by all layers. Narrow are d_wide, d_hidden, and those after
+ * expert_out. */
 typedef struct iso_model_temps {
     void *d_stream, *d_norm, *d_wide, *d_hidden; /* (T,H) (T,H) (T,max) (T,max) */
     void *d_copy;              /* (T,H) narrow copy of d_stream, NULL where that is narrow itself */

@@ -153,9 +153,9 @@ void iso_linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_ten
 
 void iso_rope(iso_exec *ex, iso_tensor qkv, const iso_attention *at, double theta, bool inverse) {
     int64_t t0 = iso_clock_ns();
-    ISO_ASSERT(iso_tensor_is(&qkv, ex->dtype, 2, at->B * at->S, 3 * at->A * at->d, 1));
+    ISO_ASSERT(iso_tensor_is(&qkv, ex->narrow, 2, at->B * at->S, 3 * at->A * at->d, 1));
     ISO_ASSERT(at->d % 2 == 0);
-    ex->kernels->rope(ex, qkv.data, at->B, at->S, at->A, at->d, theta, inverse);
+    ex->kernels->rope(ex, qkv, at->B, at->S, at->A, at->d, theta, inverse);
     op_end(ex, ISO_OP_ROPE, t0, 2 * (bytes(&qkv) / 3 * 2));
 }
 
@@ -172,8 +172,8 @@ static void count_attention(iso_exec *ex, const iso_attention *at, bool backward
 void iso_attention_fwd(iso_exec *ex, iso_tensor o, iso_tensor lse, iso_tensor qkv,
                        const iso_attention *at) {
     int64_t T = at->B * at->S, H = at->A * at->d, t0 = iso_clock_ns();
-    ISO_ASSERT(iso_tensor_is(&qkv, ex->dtype, 2, T, 3 * H, 1));
-    ISO_ASSERT(iso_tensor_is(&o, ex->dtype, 2, T, H, 1));
+    ISO_ASSERT(iso_tensor_is(&qkv, ex->narrow, 2, T, 3 * H, 1));
+    ISO_ASSERT(iso_tensor_is(&o, ex->narrow, 2, T, H, 1));
     ISO_ASSERT(iso_tensor_is(&lse, ex->dtype, 2, at->B * at->A, at->S, 1));
     ex->kernels->attention_fwd(ex, o.data, lse.data, qkv.data, at);
     count_attention(ex, at, false);
@@ -183,10 +183,10 @@ void iso_attention_fwd(iso_exec *ex, iso_tensor o, iso_tensor lse, iso_tensor qk
 void iso_attention_bwd(iso_exec *ex, iso_tensor dqkv, iso_tensor d_o, iso_tensor o, iso_tensor lse,
                        iso_tensor qkv, const iso_attention *at) {
     int64_t T = at->B * at->S, H = at->A * at->d, t0 = iso_clock_ns();
-    ISO_ASSERT(iso_tensor_is(&qkv, ex->dtype, 2, T, 3 * H, 1));
-    ISO_ASSERT(iso_tensor_is(&dqkv, ex->dtype, 2, T, 3 * H, 1));
-    ISO_ASSERT(iso_tensor_is(&o, ex->dtype, 2, T, H, 1));
-    ISO_ASSERT(iso_tensor_is(&d_o, ex->dtype, 2, T, H, 1));
+    ISO_ASSERT(iso_tensor_is(&qkv, ex->narrow, 2, T, 3 * H, 1));
+    ISO_ASSERT(iso_tensor_is(&dqkv, ex->narrow, 2, T, 3 * H, 1));
+    ISO_ASSERT(iso_tensor_is(&o, ex->narrow, 2, T, H, 1));
+    ISO_ASSERT(iso_tensor_is(&d_o, ex->narrow, 2, T, H, 1));
     ISO_ASSERT(iso_tensor_is(&lse, ex->dtype, 2, at->B * at->A, at->S, 1));
     ex->kernels->attention_bwd(ex, dqkv.data, d_o.data, o.data, lse.data, qkv.data, at);
     count_attention(ex, at, true);

@@ -147,8 +147,8 @@ struct iso_kernels {
                              iso_tensor w, iso_dtype multiply_as);
     void (*linear_bwd_weight)(iso_exec *, iso_tensor dw, bool accumulate, iso_tensor dy,
                               iso_tensor x, iso_dtype multiply_as);
-    void (*rope)(iso_exec *, void *qkv, int64_t B, int64_t S, int64_t A, int64_t d, double theta,
-                 bool inverse);
+    void (*rope)(iso_exec *, iso_tensor qkv, int64_t B, int64_t S, int64_t A, int64_t d,
+                 double theta, bool inverse);
     void (*attention_fwd)(iso_exec *, void *o, void *lse, const void *qkv, const iso_attention *);
     void (*attention_bwd)(iso_exec *, void *dqkv, const void *d_o, const void *o, const void *lse,
                           const void *qkv, const iso_attention *);
@@ -215,10 +215,11 @@ void iso_linear_bwd_input(iso_exec *, iso_tensor dx, bool accumulate, iso_tensor
 void iso_linear_bwd_weight(iso_exec *, iso_tensor dw, bool accumulate, iso_tensor dy, iso_tensor x,
                            iso_component kind);
 
-/* Rotates q and k of qkv (T,3H) in place by position (rotate-half); inverse is its transpose. */
+/* Rotates q and k of qkv (T,3H), narrow, in place by position (rotate-half); inverse is its
+ * transpose. */
 void iso_rope(iso_exec *, iso_tensor qkv, const iso_attention *, double theta, bool inverse);
 /* o (T,H) = softmax(q k^T / sqrt(d) + bias, causal) v;  lse (B*A,S) log-sum-exp for backward.
- * qkv (T,3H): q, k, v side by side, heads inside each. */
+ * qkv (T,3H): q, k, v side by side, heads inside each. All but lse are narrow, here and below. */
 void iso_attention_fwd(iso_exec *, iso_tensor o, iso_tensor lse, iso_tensor qkv,
                        const iso_attention *);
 /* dqkv (T,3H) = */

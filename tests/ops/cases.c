@@ -193,8 +193,10 @@ static void linear_bwd_weight_call(const call *r) {
                           linear_kind(r->c));
 }
 
+/* Tensors of attention are narrow wherever there is such a thing. */
 static void rope_setup(check_case *c) {
-    add(c, "qkv", CHECK_INOUT, 2, c->T, 3 * c->H, 1, 8);
+    c->wide_in = c->wide_out = false;
+    add_narrow(c, "qkv", CHECK_INOUT, 2, c->T, 3 * c->H, 1, 8);
 }
 
 static void rope_call(const call *r) {
@@ -204,11 +206,12 @@ static void rope_call(const call *r) {
 /* flag: ALiBi; flag2: with the square root. The bias of far keys makes scores large, and their
  * rounding with them. */
 static void attention_fwd_setup(check_case *c) {
+    c->wide_in = c->wide_out = false;
     double error = 32 + (double)c->d + (c->flag ? (double)c->S : 0);
     /* in bf16: a few roundings (2^-9) of numbers of size 1 */
-    add(c, "o", CHECK_OUT, 2, c->T, c->H, 1, error)->half_error = 0x1p-5;
+    add_narrow(c, "o", CHECK_OUT, 2, c->T, c->H, 1, error)->half_error = 0x1p-5;
     add(c, "lse", CHECK_OUT, 2, c->B * c->A, c->S, 1, error)->half_error = 0x1p-5;
-    add(c, "qkv", CHECK_IN, 2, c->T, 3 * c->H, 1, 1);
+    add_narrow(c, "qkv", CHECK_IN, 2, c->T, 3 * c->H, 1, 1);
 }
 
 static void attention_fwd_call(const call *r) {
@@ -216,14 +219,15 @@ static void attention_fwd_call(const call *r) {
 }
 
 static void attention_bwd_setup(check_case *c) {
+    c->wide_in = c->wide_out = false;
     double error = 64 + 8 * (double)c->d + (c->flag ? 4 * (double)c->S : 0);
-    check_operand *dqkv = add(c, "dqkv", CHECK_OUT, 2, c->T, 3 * c->H, 1, error);
+    check_operand *dqkv = add_narrow(c, "dqkv", CHECK_OUT, 2, c->T, 3 * c->H, 1, error);
     dqkv->half_error = 0x1p-5 * (4 + sqrt((double)c->S)); /* sums of S rounded terms */
-    add(c, "do", CHECK_IN, 2, c->T, c->H, 1, 1);
-    add(c, "o", CHECK_IN, 2, c->T, c->H, 1, 1);
+    add_narrow(c, "do", CHECK_IN, 2, c->T, c->H, 1, 1);
+    add_narrow(c, "o", CHECK_IN, 2, c->T, c->H, 1, 1);
     /* o and lse of no real forward pass: the formula holds for any, if p stays below 1 or so. */
     add(c, "lse", CHECK_IN, 2, c->B * c->A, c->S, 1, 0.5);
-    add(c, "qkv", CHECK_IN, 2, c->T, 3 * c->H, 1, 0.5);
+    add_narrow(c, "qkv", CHECK_IN, 2, c->T, 3 * c->H, 1, 0.5);
 }
 
 static void attention_bwd_call(const call *r) {

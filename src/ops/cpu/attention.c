@@ -16,8 +16,10 @@ typedef struct forward_job {
     const iso_exec *ex;
     const iso_attention *at;
     attention_cut cut;
-    float *o, *lse, *scratch;
-    const float *qkv, *far;
+    number *o;
+    float *lse, *scratch;
+    const number *qkv;
+    const float *far;
     int64_t thread_floats;
 } forward_job;
 
@@ -178,7 +180,7 @@ UNCHECKED static void outputs(const forward *f, int64_t first, int n_regs, int64
 }
 
 /* The n queries from `first` on: q (n,d) to o (n,d) and lse (n). */
-static void forward_block(forward *f, float *o, int64_t ld_o, float *lse, const float *q,
+static void forward_block(forward *f, number *o, int64_t ld_o, float *lse, const number *q,
                           int64_t ld_q, int64_t first, int64_t n) {
     int n_regs = (int)cpu_ceil_div(n, VEC_LANES);
     float old_max[QUERIES], *rows = f->p;
@@ -212,10 +214,10 @@ static void forward_piece(void *ctx, int64_t i_piece, int i_thread) {
     int64_t end = cpu_min(S, begin + cut->chunk_rows);
     forward f = forward_of(job, i_head, i_thread);
     int64_t H = A * f.d, a = i_head % A, row = i_head / A * S;
-    const float *q = job->qkv + row * 3 * H + a * f.d;
-    float *o = job->o + row * H + a * f.d;
+    const number *q = job->qkv + row * 3 * H + a * f.d;
+    number *o = job->o + row * H + a * f.d;
     int64_t next = cpu_min(i_head + iso_exec_n_threads(job->ex), cut->n_heads - 1);
-    const float *next_q = job->qkv + next / A * S * 3 * H + next % A * f.d;
+    const number *next_q = job->qkv + next / A * S * 3 * H + next % A * f.d;
     attention_ahead_init(&f.ahead, S, f.d);
     for (int i = 0; i < 3; i++) attention_ahead_in(&f.ahead, next_q + i * H, 3 * H);
     attention_ahead_out(&f.ahead, o, H);

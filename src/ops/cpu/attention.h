@@ -31,11 +31,15 @@
 #define TILE_ROWS 4
 #define TILE_REGS 2
 #endif
+/* How qkv, o and their gradients are stored, and how many of them a word of 4 bytes holds. */
 #ifdef __AVX512BF16__
-#define NUMBERS 2 /* in a word */
+typedef uint16_t number; /* bf16 */
+#define NUMBERS 2
 #else
+typedef float number;
 #define NUMBERS 1
 #endif
+#define IS_HALF (NUMBERS == 2)
 #define QUERIES 96
 #define KEYS    64
 #define REGS    (QUERIES / VEC_LANES) /* of a block's queries */
@@ -147,50 +151,58 @@ VEC_INLINE void tile_bias_mask(vec acc[TILE_ROWS][TILE_REGS], int n_regs, const 
 }
 
 /* out (n_padded,ld / NUMBERS words) = scale in (n,d), rows ld_in apart, and 0 beyond n and d. */
-VEC_INLINE void attention_rows(float *out, int64_t ld, int64_t n_padded, const float *in,
+VEC_INLINE void attention_rows(float *out, int64_t ld, int64_t n_padded, const number *in,
                                int64_t ld_in, int64_t n, int64_t d, float scale) {
     for (int64_t i = 0; i < n; i++)
         for (int64_t c = 0; c < ld; c += VEC_LANES)
-            act_store(out, NUMBERS == 2, i * ld + c,
-                      vec_load_upto(in + i * ld_in + c, d - c) * scale, VEC_LANES);
+            act_store(out, IS_HALF, i * ld + c, act_load(in, IS_HALF, i * ld_in + c, d - c) * scale,
+                      VEC_LANES);
     memset(out + n * ld / NUMBERS, 0, (size_t)((n_padded - n) * ld / NUMBERS) * sizeof *out);
 }
 
-/* out (n_padded / NUMBERS,ld words) = the same. n_padded is even. */
-VEC_INLINE void attention_pairs(float *out, int64_t ld, int64_t n_padded, const float *in,
+#if NUMBERS == 2
+/* Two rows of numbers as words. */
+VEC_INLINE vec pair_halves(half_lanes even, half_lanes odd) {
+    return (vec)(__builtin_convertvector(even, word_lanes) |
+                 __builtin_convertvector(odd, word_lanes) << 16);
+}
+#endif
+
+/* out (n_padded / NUMBERS,ld words) = in; of floats, scale in. n_padded is even. */
+VEC_INLINE void attention_pairs(float *out, int64_t ld, int64_t n_padded, const number *in,
                                 int64_t ld_in, int64_t n, int64_t d, float scale) {
-    if (NUMBERS == 1) {
-        attention_rows(out, ld, n_padded, in, ld_in, n, d, scale);
-        return;
-    }
+#if NUMBERS == 1
+    attention_rows(out, ld, n_padded, in, ld_in, n, d, scale);
+#else
     for (int64_t i = 0; i < n; i += 2)
         for (int64_t c = 0; c < ld; c += VEC_LANES) {
-            const float *row = in + i * ld_in + c;
-            vec odd = i + 1 < n ? vec_load_upto(row + ld_in, d - c) : vec_set(0);
-            vec_store(out + i / 2 * ld + c,
-                      half_round_pair(vec_load_upto(row, d - c) * scale, odd * scale));
+            const number *row = in + i * ld_in + c;
+            half_lanes odd = {0};
+            if (i + 1 < n) odd = half_load(row + ld_in, d - c);
+            vec_store(out + i / 2 * ld + c, pair_halves(half_load(row, d - c), odd));
         }
     int64_t end = (n + 1) / 2;
     memset(out + end * ld, 0, (size_t)((n_padded / 2 - end) * ld) * sizeof *out);
+#endif
 }
 
 /* Row i of out (n,d), rows ld_out apart, = scale, or scale[i] if there is an array, times in's. */
-VEC_INLINE void attention_write(float *out, int64_t ld_out, const float *in, int64_t ld_in,
+VEC_INLINE void attention_write(number *out, int64_t ld_out, const float *in, int64_t ld_in,
                                 int64_t n, int64_t d, float scale, const float *scales) {
     for (int64_t i = 0; i < n; i++) {
         float factor = scales ? scales[i] : scale;
         for (int64_t c = 0; c < d; c += VEC_LANES)
-            vec_store_upto(out + i * ld_out + c, vec_load(in + i * ld_in + c) * factor, d - c);
+            act_store(out, IS_HALF, i * ld_out + c, vec_load(in + i * ld_in + c) * factor, d - c);
     }
 }
 
 /* What a piece will write, and what the next one on this thread will read: fetched a few rows at a
  * time between tiles, because fetched at once it would take its time from the products. Streams of
- * n_rows rows of d floats. */
+ * n_rows rows of d numbers. */
 #define MAX_STREAMS 5
 typedef struct attention_ahead {
-    const float *in[MAX_STREAMS];
-    float *out[MAX_STREAMS];
+    const number *in[MAX_STREAMS];
+    number *out[MAX_STREAMS];
     int64_t ld_in[MAX_STREAMS], ld_out[MAX_STREAMS];
     int64_t row, n_rows, step, d; /* step: rows a tile */
     int n_in, n_out;
@@ -202,11 +214,11 @@ VEC_INLINE void attention_ahead_init(attention_ahead *ahead, int64_t S, int64_t 
     ahead->step = cpu_ceil_div(2 * S, n_tiles);
 }
 
-VEC_INLINE void attention_ahead_in(attention_ahead *ahead, const float *rows, int64_t ld) {
+VEC_INLINE void attention_ahead_in(attention_ahead *ahead, const number *rows, int64_t ld) {
     ahead->in[ahead->n_in] = rows, ahead->ld_in[ahead->n_in++] = ld;
 }
 
-VEC_INLINE void attention_ahead_out(attention_ahead *ahead, float *rows, int64_t ld) {
+VEC_INLINE void attention_ahead_out(attention_ahead *ahead, number *rows, int64_t ld) {
     ahead->out[ahead->n_out] = rows, ahead->ld_out[ahead->n_out++] = ld;
 }
 
@@ -214,10 +226,10 @@ VEC_INLINE void attention_ahead_step(attention_ahead *ahead) {
     int64_t end = cpu_min(ahead->n_rows, ahead->row + ahead->step);
     for (int64_t i = ahead->row; i < end; i++) {
         for (int j = 0; j < ahead->n_in; j++)
-            for (int64_t c = 0; c < ahead->d; c += 16)
+            for (int64_t c = 0; c < ahead->d; c += 16 * NUMBERS)
                 __builtin_prefetch(ahead->in[j] + i * ahead->ld_in[j] + c, 0, 2);
         for (int j = 0; j < ahead->n_out; j++)
-            for (int64_t c = 0; c < ahead->d; c += 16)
+            for (int64_t c = 0; c < ahead->d; c += 16 * NUMBERS)
                 __builtin_prefetch(ahead->out[j] + i * ahead->ld_out[j] + c, 1, 2);
     }
     ahead->row = end;

@@ -3,8 +3,8 @@
  *     p = 2^(q k - lse), ds = p (do v - do o);  dv += p^T do, dk += ds^T q, dq += ds k
  *
  * A piece is a chunk of one head's keys, which owns their dk and dv, with all queries that see
- * them. Of dq a chunk knows its share only: the first chunk writes it into place, the others
- * beside, and a second round of pieces adds the shares up in the order of chunks.
+ * them. Of dq a chunk knows its share only: where there are several, they leave their shares
+ * beside, in float, and a second round of pieces adds them up in the order of chunks.
  */
 #include "ops/cpu/attention.h"
 
@@ -14,9 +14,11 @@ typedef struct backward_job {
     const iso_exec *ex;
     const iso_attention *at;
     attention_cut cut;
-    float *dqkv, *scratch;
-    float *dq_parts; /* chunk i > 0: for each head its queries from i chunk_rows on, (.,d) */
-    const float *qkv, *o, *d_o, *lse, *far;
+    number *dqkv;
+    float *scratch;
+    float *dq_parts; /* of each chunk, of each head its queries from part_begin on, (.,d) */
+    const number *qkv, *o, *d_o;
+    const float *lse, *far;
     int64_t thread_floats;
 } backward_job;
 
@@ -28,8 +30,8 @@ typedef struct backward {
     const float *far;
     float *k, *v, *dk, *dv; /* (chunk_rows,ld): rows; rows; floats */
     float *k_pairs;         /* (chunk_rows,ld) */
-    float *q, *g;           /* (QUERIES,ld): pairs of scaled queries, of do */
-    float *q_t, *g_t;       /* (ld,QUERIES): the same, transposed, pairs of numbers of a query */
+    float *q, *g;           /* (QUERIES,ld): pairs of queries (of floats: scaled), of do */
+    float *q_t, *g_t;       /* (ld,QUERIES): scaled, transposed, pairs of numbers of a query */
     float *dq_t;            /* (ld,QUERIES) */
     float *p, *ds;          /* (KEYS,QUERIES): rows */
     float *ds_pairs;        /* (KEYS,QUERIES): pairs of keys */
@@ -178,8 +180,8 @@ UNCHECKED static void query_part(const backward *w, int64_t first, int n_regs, i
     }
 }
 
-/* out_t (ld,QUERIES), pairs of numbers of a query, and pairs (.,ld) = scale in (n,d). */
-static void read_block(const backward *w, float *out_t, float *pairs, const float *in,
+/* out_t (ld,QUERIES) = scale in (n,d), pairs of numbers of a query, and attention_pairs. */
+static void read_block(const backward *w, float *out_t, float *pairs, const number *in,
                        int64_t ld_in, int64_t n, float scale) {
     int64_t n_padded = round_up(n, VEC_LANES), ld = w->ld / NUMBERS;
     float *rows = NUMBERS == 1 ? pairs : w->p; /* p is not yet in use */
@@ -190,24 +192,23 @@ static void read_block(const backward *w, float *out_t, float *pairs, const floa
 
 /* Reads a block of queries: q, do, and what softmax's backward needs of them. Lanes beyond n get
  * p = 0. */
-static void read_queries(const backward *w, const float *q, const float *o, const float *d_o,
+static void read_queries(const backward *w, const number *q, const number *o, const number *d_o,
                          int64_t H, const float *lse, int64_t n) {
     read_block(w, w->q_t, w->q, q, 3 * H, n, LOG2_E / sqrtf((float)w->d));
     read_block(w, w->g_t, w->g, d_o, H, n, 1);
     for (int64_t i = 0; i < round_up(n, VEC_LANES); i++) {
         vec sum = vec_set(0);
         for (int64_t c = 0; i < n && c < w->d; c += VEC_LANES)
-            sum +=
-                vec_load_upto(d_o + i * H + c, w->d - c) * vec_load_upto(o + i * H + c, w->d - c);
+            sum += act_load(d_o, IS_HALF, i * H + c, w->d - c) *
+                   act_load(o, IS_HALF, i * H + c, w->d - c);
         w->delta[i] = vec_sum(sum);
         w->lse[i] = i < n ? lse[i] * LOG2_E : -MASKED;
     }
 }
 
-/* The queries from `first` on with all keys of the chunk that they see; dq (n,d), rows ld_dq
- * apart, = their share. */
-static void backward_block(backward *w, float *dq, int64_t ld_dq, int64_t first, int64_t n,
-                           int64_t end_keys) {
+/* The queries from `first` on with all keys of the chunk that they see; p (n,ld) = their share of
+ * dq sqrt(d). */
+static void backward_block(backward *w, int64_t first, int64_t n, int64_t end_keys) {
     int n_regs = (int)cpu_ceil_div(n, VEC_LANES);
     memset(w->dq_t, 0, (size_t)(w->ld * QUERIES) * sizeof *w->dq_t);
     for (int64_t key = w->begin; key < end_keys; key += KEYS) {
@@ -218,14 +219,30 @@ static void backward_block(backward *w, float *dq, int64_t ld_dq, int64_t first,
         query_part(w, first, n_regs, key, n_keys);
     }
     ISO_ISA_NAME(iso_cpu_transpose)(w->p, w->ld, w->dq_t, QUERIES, w->ld, n_regs * VEC_LANES);
-    attention_write(dq, ld_dq, w->p, w->ld, n, w->d, 1 / sqrtf((float)w->d), NULL);
 }
 
-/* Where chunk i_chunk > 0 of a head leaves its share of dq, from query i_chunk chunk_rows on. */
-static float *dq_part(const backward_job *job, int64_t i_chunk, int64_t i_head) {
-    int64_t S = job->at->S, rows = job->cut.chunk_rows, floats = 0;
-    for (int64_t i = 1; i < i_chunk; i++) floats += job->cut.n_heads * (S - i * rows);
-    return job->dq_parts + (floats + i_head * (S - i_chunk * rows)) * job->at->d;
+/* The first query to which chunk i_chunk does not contribute alone. */
+static int64_t part_begin(const backward_job *job, int64_t i_chunk) {
+    return cpu_min(job->at->S, cpu_max(1, i_chunk) * job->cut.chunk_rows);
+}
+
+/* Floats of the parts of chunks before i_chunk. */
+static int64_t part_floats(const backward_job *job, int64_t i_chunk) {
+    int64_t rows = 0;
+    for (int64_t i = 0; i < i_chunk; i++) rows += job->at->S - part_begin(job, i);
+    return job->cut.n_heads * rows * job->at->d;
+}
+
+/* Where a chunk of a head leaves its share of dq of a query. */
+static float *dq_part(const backward_job *job, int64_t i_chunk, int64_t i_head, int64_t query) {
+    int64_t begin = part_begin(job, i_chunk), row = i_head * (job->at->S - begin) + query - begin;
+    return job->dq_parts + part_floats(job, i_chunk) + row * job->at->d;
+}
+
+static void write_part(float *out, const backward *w, int64_t n, float scale) {
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < w->d; c += VEC_LANES)
+            vec_store_upto(out + i * w->d + c, vec_load(w->p + i * w->ld + c) * scale, w->d - c);
 }
 
 static void fetch_ahead(const backward_job *job, backward *w, int64_t i_head) {
@@ -252,11 +269,10 @@ static void backward_piece(void *ctx, int64_t i_piece, int i_thread) {
             n_rows = round_up(end - begin, TILE_ROWS);
     backward w = backward_of(job, i_head, begin, i_thread);
     int64_t row = i_head / A * S, col = i_head % A * d;
-    const float *q = job->qkv + row * 3 * H + col;
-    const float *o = job->o + row * H + col, *d_o = job->d_o + row * H + col;
-    float *dqkv = job->dqkv + row * 3 * H + col;
-    float *dq = i_chunk == 0 ? dqkv : dq_part(job, i_chunk, i_head);
-    int64_t ld_dq = i_chunk == 0 ? 3 * H : d;
+    const number *q = job->qkv + row * 3 * H + col;
+    const number *o = job->o + row * H + col, *d_o = job->d_o + row * H + col;
+    number *dqkv = job->dqkv + row * 3 * H + col;
+    float scale = 1 / sqrtf((float)d);
     fetch_ahead(job, &w, i_head);
     attention_rows(w.k, w.ld, n_rows, q + begin * 3 * H + H, 3 * H, end - begin, d, 1);
     attention_rows(w.v, w.ld, n_rows, q + begin * 3 * H + 2 * H, 3 * H, end - begin, d, 1);
@@ -267,34 +283,36 @@ static void backward_piece(void *ctx, int64_t i_piece, int i_thread) {
     for (int64_t i = begin; i < S; i += QUERIES) {
         int64_t n = cpu_min(QUERIES, S - i);
         read_queries(&w, q + i * 3 * H, o + i * H, d_o + i * H, H, job->lse + i_head * S + i, n);
-        backward_block(&w, dq + (i - begin) * ld_dq, ld_dq, i, n, cpu_min(end, i + n));
+        backward_block(&w, i, n, cpu_min(end, i + n));
+        if (i < part_begin(job, i_chunk))
+            attention_write(dqkv + i * 3 * H, 3 * H, w.p, w.ld, n, d, scale, NULL);
+        else
+            write_part(dq_part(job, i_chunk, i_head, i), &w, n, scale);
     }
-    /* q was scaled for scores in units of log 2 */
-    attention_write(dqkv + begin * 3 * H + H, 3 * H, w.dk, w.ld, end - begin, d, LN_2, NULL);
+    if (!IS_HALF) scale = LN_2; /* q was scaled for scores in units of log 2 */
+    attention_write(dqkv + begin * 3 * H + H, 3 * H, w.dk, w.ld, end - begin, d, scale, NULL);
     attention_write(dqkv + begin * 3 * H + 2 * H, 3 * H, w.dv, w.ld, end - begin, d, 1, NULL);
 }
 
-/* Adds the shares of a block of one head's queries to dq. */
+/* dq of a block of one head's queries, the sum of its shares. */
 static void add_piece(void *ctx, int64_t i_piece, int i_thread) {
     const backward_job *job = ctx;
     int64_t S = job->at->S, A = job->at->A, d = job->at->d, H = A * d, rows = job->cut.chunk_rows;
     int64_t i_head = i_piece % job->cut.n_heads, i_block = 1 + i_piece / job->cut.n_heads;
-    float *dq = job->dqkv + i_head / A * S * 3 * H + i_head % A * d;
+    number *dq = job->dqkv + i_head / A * S * 3 * H + i_head % A * d;
     for (int64_t i = i_block * rows; i < cpu_min(S, (i_block + 1) * rows); i++)
-        for (int64_t i_chunk = 1; i_chunk <= i_block; i_chunk++) {
-            const float *part = dq_part(job, i_chunk, i_head) + (i - i_chunk * rows) * d;
-            for (int64_t c = 0; c < d; c += VEC_LANES) {
-                float *out = dq + i * 3 * H + c;
-                vec_store_upto(out, vec_load_upto(out, d - c) + vec_load_upto(part + c, d - c),
-                               d - c);
-            }
+        for (int64_t c = 0; c < d; c += VEC_LANES) {
+            vec sum = vec_load_upto(dq_part(job, 0, i_head, i) + c, d - c);
+            for (int64_t i_chunk = 1; i_chunk <= i_block; i_chunk++)
+                sum += vec_load_upto(dq_part(job, i_chunk, i_head, i) + c, d - c);
+            act_store(dq, IS_HALF, i * 3 * H + c, sum, d - c);
         }
 }
 
 void ISO_ISA_NAME(iso_cpu_attention_bwd)(iso_exec *ex, void *dqkv, const void *d_o, const void *o,
                                          const void *lse, const void *qkv,
                                          const iso_attention *at) {
-    int64_t mark = iso_arena_mark(&ex->scratch), part_floats = 0;
+    int64_t mark = iso_arena_mark(&ex->scratch);
     backward_job job = {
         .ex = ex, .at = at, .dqkv = dqkv, .d_o = d_o, .o = o, .lse = lse, .qkv = qkv};
     job.cut = ISO_ISA_NAME(iso_cpu_attention_cut)(at);
@@ -302,9 +320,9 @@ void ISO_ISA_NAME(iso_cpu_attention_bwd)(iso_exec *ex, void *dqkv, const void *d
     job.thread_floats = backward_floats(at, &job.cut);
     job.scratch =
         iso_arena_take(&ex->scratch, iso_exec_n_threads(ex) * job.thread_floats, sizeof(float));
-    for (int64_t i = 1; i < job.cut.n_chunks; i++)
-        part_floats += job.cut.n_heads * (at->S - i * job.cut.chunk_rows) * at->d;
-    job.dq_parts = iso_arena_take(&ex->scratch, part_floats, sizeof(float));
+    if (job.cut.n_chunks > 1)
+        job.dq_parts =
+            iso_arena_take(&ex->scratch, part_floats(&job, job.cut.n_chunks), sizeof(float));
     if (!ex->measuring) {
         iso_exec_pieces(ex, job.cut.n_heads * job.cut.n_chunks, backward_piece, &job);
         iso_exec_pieces(ex, job.cut.n_heads * (job.cut.n_chunks - 1), add_piece, &job);

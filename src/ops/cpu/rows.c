@@ -193,26 +193,34 @@ static void norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dx_copy, iso_tensor
 }
 
 /* a: cosines (S,d/2), b: sines; the q heads, then the k heads, lie side by side. */
-static void rope_piece(void *ctx, int64_t i_piece, int i_thread) {
-    const rows_job *job = ctx;
+VEC_INLINE void rope_rows(const rows_job *job, bool is_half, int64_t i_piece) {
     int64_t H = job->H, S = job->K, half = job->index[0], n_heads = H / (2 * half) * 2;
     for (int64_t t = first_row(job, i_piece); t < last_row(job, i_piece); t++) {
         const float *cosines = job->a + t % S * half, *sines = job->b + t % S * half;
         for (int64_t i_head = 0; i_head < n_heads; i_head++) {
-            float *p = job->out + t * 3 * H + i_head * 2 * half;
+            int64_t at = t * 3 * H + i_head * 2 * half;
             for (int64_t i = 0; i < half; i += VEC_LANES) {
                 int64_t n = half - i;
                 vec c = vec_load_upto(cosines + i, n), s = vec_load_upto(sines + i, n);
-                vec x = vec_load_upto(p + i, n), y = vec_load_upto(p + half + i, n);
-                vec_store_upto(p + i, x * c - y * s, n);
-                vec_store_upto(p + half + i, y * c + x * s, n);
+                vec x = act_load(job->act_out, is_half, at + i, n);
+                vec y = act_load(job->act_out, is_half, at + half + i, n);
+                act_store(job->act_out, is_half, at + i, x * c - y * s, n);
+                act_store(job->act_out, is_half, at + half + i, y * c + x * s, n);
             }
         }
     }
 }
 
-static void rope(iso_exec *ex, void *qkv, int64_t B, int64_t S, int64_t A, int64_t d, double theta,
-                 bool inverse) {
+static void rope_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const rows_job *job = ctx;
+    if (job->is_half)
+        rope_rows(job, true, i_piece);
+    else
+        rope_rows(job, false, i_piece);
+}
+
+static void rope(iso_exec *ex, iso_tensor qkv, int64_t B, int64_t S, int64_t A, int64_t d,
+                 double theta, bool inverse) {
     int64_t half = d / 2, mark = iso_arena_mark(&ex->scratch);
     float *cosines = iso_arena_take(&ex->scratch, S * half, sizeof(float));
     float *sines = iso_arena_take(&ex->scratch, S * half, sizeof(float));
@@ -226,7 +234,8 @@ static void rope(iso_exec *ex, void *qkv, int64_t B, int64_t S, int64_t A, int64
             }
         }
         int32_t half_int = (int32_t)half;
-        rows_job job = {.out = qkv, .a = cosines, .b = sines, .index = &half_int};
+        rows_job job = {.act_out = qkv.data, .a = cosines, .b = sines, .index = &half_int};
+        job.is_half = qkv.dtype == ISO_BF16;
         job.n_rows = B * S, job.H = A * d, job.K = S;
         job.block_rows = cpu_block_rows(2 * A * d);
         run_rows(ex, &job, rope_piece);

@@ -127,10 +127,10 @@ static void linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_
 }
 
 /* Rotate-half: for i < d/2, (a_i, a_{i+d/2}) turned by the angle s theta^(-2i/d). */
-static void rope(iso_exec *ex, void *qkv_, int64_t B, int64_t S, int64_t A, int64_t d, double theta,
-                 bool inverse) {
+static void rope(iso_exec *ex, iso_tensor qkv_, int64_t B, int64_t S, int64_t A, int64_t d,
+                 double theta, bool inverse) {
     if (ex->measuring) return;
-    real *qkv = qkv_;
+    real *qkv = qkv_.data;
     int64_t H = A * d, half = d / 2;
     for (int64_t t = 0; t < B * S; t++)
         for (int64_t i_head = 0; i_head < 2 * A; i_head++) /* the q heads, then the k heads */
