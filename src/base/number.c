@@ -81,12 +81,12 @@ char *iso_number_power(char *buffer, double value) {
     if (!isfinite(value)) return put(buffer, EN_DASH);
     if (fabs(value) < 1e5) return iso_number_short(buffer, value, 3);
     char mantissa[16];
-    snprintf(mantissa, sizeof mantissa, "%.2e", value);
+    snprintf(mantissa, sizeof mantissa, "%.2e", fabs(value));
     int exponent = atoi(strchr(mantissa, 'e') + 1);
     *strchr(mantissa, 'e') = '\0';
     char power[ISO_NUMBER_BYTES];
-    snprintf(buffer, ISO_NUMBER_BYTES, "%s\xc2\xa0\xc3\x97\xc2\xa0%.40s", mantissa,
-             iso_number_power_of_ten(power, exponent));
+    snprintf(buffer, ISO_NUMBER_BYTES, "%s%s\xc2\xa0\xc3\x97\xc2\xa0%.36s",
+             value < 0.0 ? MINUS : "", mantissa, iso_number_power_of_ten(power, exponent));
     return buffer;
 }
 

@@ -15,12 +15,14 @@ static const char style[] =
     ":root{color-scheme:light dark;--paper:#fff;--ink:#1a1c1f;--soft:#565b63;--line:#d5d8dd;"
     "--wash:#f3f5f7;--s0:#1a1c1f;--s1:#0067a5;--s2:#c44e00;--s3:#007a58;--s4:#a33d80;--s5:#8a6500;"
     "--s6:#4a5fc1;--h0:#0b4f8a;--h1:#4f93c7;--h2:#a9cbe4;--h3:#d9d9d6;--h4:#f3c08f;--h5:#e2853a;"
-    "--h6:#a94a00;--paper-band:#eef3ea;--good:#007a58;--bad:#c44e00}"
+    "--h6:#a94a00;--paper-band:#eef3ea;--good:#007a58;--bad:#c44e00;--ghost:#a9afb8;"
+    "--law:#7a5b9a}"
     "@media screen and "
     "(prefers-color-scheme:dark){:root{--paper:#15171a;--ink:#e8eaed;--soft:#a9afb8;"
     "--line:#3a3f46;--wash:#1f2327;--s0:#f0f1f3;--s1:#56b4e9;--s2:#f58b4c;--s3:#2fc79a;"
     "--s4:#dc8fc0;--s5:#e0b23c;--s6:#9aa9ff;--h0:#7cc0f5;--h1:#4a8fc4;--h2:#2f5f85;--h3:#4a4d50;"
-    "--h4:#7d5227;--h5:#c4722c;--h6:#ffa65c;--paper-band:#1f2a20;--good:#2fc79a;--bad:#f58b4c}}"
+    "--h4:#7d5227;--h5:#c4722c;--h6:#ffa65c;--paper-band:#1f2a20;--good:#2fc79a;--bad:#f58b4c;"
+    "--ghost:#6a7079;--law:#bfa2de}}"
     "*{box-sizing:border-box}"
     "html{-webkit-text-size-adjust:100%}"
     "body{margin:0 auto;padding:1.25rem 1rem 3rem;max-width:46.5rem;background:var(--paper);"
@@ -58,7 +60,18 @@ static const char style[] =
     ".s5{--c:var(--s5)}.s6{--c:var(--s6)}"
     ".line.s0{stroke-dasharray:7 4}.line.s2{stroke-dasharray:9 2}.line.s3{stroke-dasharray:4 2}"
     ".line.s4{stroke-dasharray:10 3 2 3}.line.s5{stroke-dasharray:2 2}"
-    ".line.s6{stroke-dasharray:12 2 2 2 2 2}.line.whisker{stroke-dasharray:none}"
+    ".line.s6{stroke-dasharray:12 2 2 2 2 2}"
+    ".span{fill:var(--c,var(--ink));fill-opacity:.1;stroke:none}"
+    ".line.zero{stroke:var(--soft);stroke-width:1}"
+    ".line.alt{stroke-dasharray:2 4}.line.third{stroke-dasharray:12 3 2 3}"
+    ".dot.s0.alt{fill:var(--paper);stroke:var(--s0);stroke-width:1.6}"
+    ".line.ghost{stroke:var(--ghost);stroke-width:1.3}"
+    ".dot.ghost{fill:var(--paper);stroke:var(--ghost);stroke-width:1.3}"
+    ".law{--c:var(--law)}.line.law{stroke-width:1.6;stroke-dasharray:1 4;stroke-linecap:round}"
+    ".line.law.alt{stroke-dasharray:5 4}.line.law.third{stroke-dasharray:8 3 1 3}"
+    "svg text.label{font-size:11px;fill:var(--soft);paint-order:stroke;stroke:var(--paper);"
+    "stroke-width:3px;stroke-linejoin:round}"
+    ".line.whisker{stroke-dasharray:none}"
     ".h0{fill:var(--h0)}.h1{fill:var(--h1)}.h2{fill:var(--h2)}.h3{fill:var(--h3)}"
     ".h4{fill:var(--h4)}.h5{fill:var(--h5)}.h6{fill:var(--h6)}"
     ".hx{fill:var(--paper);stroke:var(--ink);stroke-width:1}"
@@ -66,7 +79,7 @@ static const char style[] =
     "padding:0;font-size:.875rem}"
     ".legend li{display:flex;align-items:center;gap:.4rem}"
     ".legend svg{width:28px;height:12px;flex:none}"
-    ".scroll{overflow-x:auto;margin:.2rem 0 1.1rem}"
+    ".scroll{overflow-x:auto;margin:.2rem 0 1.1rem}.scroll+.files{margin-top:-.8rem}"
     "table{border-collapse:collapse;font-size:.85rem;line-height:1.35;"
     "font-variant-numeric:tabular-nums;overflow-wrap:normal;min-width:100%}"
     "th,td{padding:.3rem .55rem;border-bottom:1px solid var(--line);text-align:right;"
@@ -77,6 +90,14 @@ static const char style[] =
     "overflow-wrap:anywhere}"
     "td.words{white-space:normal;min-width:9rem}"
     "th small{display:block;font-weight:400;color:var(--soft)}"
+    ".best{font-weight:700}td.best{background:var(--wash)}"
+    ".empty{background:var(--wash);color:var(--soft);padding:.7rem 1rem;margin:.4rem 0}"
+    ".files{font-size:.8rem;color:var(--soft);margin:.1rem 0 1.4rem}.files a{color:inherit}"
+    ".verdict{border-left:.2rem solid var(--line);padding:.1rem 0 .1rem .8rem;margin:1.3rem 0;"
+    "break-inside:avoid}.verdict h3{margin:0}.verdict p{margin:.25rem 0}"
+    ".verdict.moe{border-color:var(--s1)}.verdict.none{border-color:var(--bad)}"
+    ".verdict svg{max-width:360px;margin:.2rem 0}"
+    ".tag{font-size:.75rem;font-weight:700;letter-spacing:.04em;text-transform:uppercase}"
     "tr.group th{padding-top:.8rem;color:var(--soft);font-weight:600}"
     "pre{background:var(--wash);padding:.6rem .8rem;overflow-x:auto;font-size:.8rem;"
     "line-height:1.45;overflow-wrap:normal}"
@@ -91,7 +112,9 @@ static const char style[] =
     "body{max-width:none;font-size:10pt;padding:0}"
     "figure svg{max-width:14cm}.scroll{overflow:visible}table{font-size:7.5pt}th,td{padding:.2rem "
     ".3rem;white-space:normal}"
-    "pre{white-space:pre-wrap;overflow-wrap:anywhere}h2,h3,p[id$=-c]{break-after:avoid}tr{break-"
+    ".files{display:none}.verdict svg{max-width:8cm}"
+    "pre{white-space:pre-wrap;overflow-wrap:anywhere}p:has(+pre){break-after:avoid}h2,h3,p[id$=-c]{"
+    "break-after:avoid}tr{break-"
     "inside:avoid}"
     "}";
 
@@ -149,8 +172,8 @@ void iso_page_figure(iso_str *out, const char *id, const char *title, const char
     free(narrow);
 }
 
-void iso_page_table_open(iso_str *out, const char *id, const char *caption,
-                         const char *const *headers, int64_t n_headers, int64_t n_words) {
+void iso_page_table_columns(iso_str *out, const char *id, const char *caption,
+                            const iso_page_column *columns, int64_t n_columns) {
     /* The caption stands outside of what scrolls, to wrap at the screen's width; the scrolling part
      * takes the focus, so that the keyboard can move it. */
     iso_str_appendf(out, "<p class=\"soft\" id=\"%s-c\">", id);
@@ -159,13 +182,28 @@ void iso_page_table_open(iso_str *out, const char *id, const char *caption,
                     "</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" "
                     "aria-labelledby=\"%s-c\">\n<table aria-labelledby=\"%s-c\">\n<thead><tr>",
                     id, id);
-    for (int64_t i = 0; i < n_headers; i++) {
-        iso_str_append(out,
-                       i < n_words ? "<th scope=\"col\" class=\"words\">" : "<th scope=\"col\">");
-        iso_markup_text(out, headers[i]);
+    for (int64_t i = 0; i < n_columns; i++) {
+        iso_str_append(out, columns[i].is_words ? "<th scope=\"col\" class=\"words\">"
+                                                : "<th scope=\"col\">");
+        iso_markup_text(out, columns[i].label);
+        if (columns[i].unit) {
+            iso_str_append(out, "<small>");
+            iso_markup_text(out, columns[i].unit);
+            iso_str_append(out, "</small>");
+        }
         iso_str_append(out, "</th>");
     }
     iso_str_append(out, "</tr></thead>\n<tbody>\n");
+}
+
+void iso_page_table_open(iso_str *out, const char *id, const char *caption,
+                         const char *const *headers, int64_t n_headers, int64_t n_words) {
+    iso_page_column *columns = calloc((size_t)n_headers + 1, sizeof *columns);
+    ISO_ASSERT(columns);
+    for (int64_t i = 0; i < n_headers; i++)
+        columns[i] = (iso_page_column){headers[i], NULL, i < n_words};
+    iso_page_table_columns(out, id, caption, columns, n_headers);
+    free(columns);
 }
 
 void iso_page_table_close(iso_str *out) {

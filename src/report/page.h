@@ -35,6 +35,13 @@ void iso_page_figure(iso_str *out, const char *id, const char *title, const char
  * its heading; the first n_words columns hold words, the others numbers. */
 void iso_page_table_open(iso_str *out, const char *id, const char *caption,
                          const char *const *headers, int64_t n_headers, int64_t n_words);
+/* The same with words or numbers in any column, and units under their headers. */
+typedef struct iso_page_column {
+    const char *label, *unit; /* unit NULL = none */
+    bool is_words;
+} iso_page_column;
+void iso_page_table_columns(iso_str *out, const char *id, const char *caption,
+                            const iso_page_column *columns, int64_t n_columns);
 void iso_page_table_close(iso_str *out);
 /* A row that spans the table and heads those after it. */
 void iso_page_table_group(iso_str *out, const char *text, int64_t n_columns);

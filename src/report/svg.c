@@ -85,14 +85,38 @@ static int axis_exponent(const iso_axis *axis) {
     return 3 * (int)floor(log10(largest) / 3.0);
 }
 
+/* Decimals that tell multiples of `step` apart. */
+static int step_decimals(double step) {
+    int decimals = (int)ceil(-log10(step) - 1e-9);
+    return decimals > 0 ? decimals : 0;
+}
+
+/* 1e-4 as a power of ten, 3e-4 with its factor in front. */
+static void power_text(char *buffer, double tick) {
+    int exponent = (int)floor(log10(tick) + 1e-9);
+    double factor = tick / pow(10.0, exponent);
+    char power[ISO_NUMBER_BYTES], number[ISO_NUMBER_BYTES];
+    iso_number_power_of_ten(power, exponent);
+    iso_number_short(number, factor, 2);
+    if (fabs(factor - 1.0) < 1e-6)
+        snprintf(buffer, ISO_NUMBER_BYTES, "%s", power);
+    else
+        snprintf(buffer, ISO_NUMBER_BYTES, "%.20s\xc2\xb7%.40s", number, power);
+}
+
 static void tick_text(char *buffer, const iso_axis *axis, double tick, double step) {
     if (axis->style == ISO_AXIS_PERCENT) {
-        double shown = 100.0 * step;
-        iso_number_percent(buffer, tick, step > 0.0 && shown < 1.0 ? 1 : 0);
+        /* Without a step: as many decimals as the tick itself has, 1, 1.5, 2 ... of a decade. */
+        double decade = pow(10.0, floor(log10(tick) + 1e-9));
+        bool is_half = fabs(tick / decade - 1.5) < 1e-6;
+        double finest = step > 0.0 ? step : is_half ? 0.1 * decade : decade;
+        iso_number_percent(buffer, tick, step_decimals(100.0 * finest));
         return;
     }
-    if (step == 0.0 && (tick >= 1e4 || tick < 1e-3)) {
-        iso_number_power_of_ten(buffer, (int)lround(log10(tick)));
+    /* Small ones all alike: 0.001 beside 5e-4 is hard to compare. */
+    bool is_small = axis->min < 1e-3 && axis->max < 1.0;
+    if (step == 0.0 && (tick >= 1e4 || tick < 1e-3 || is_small)) {
+        power_text(buffer, tick);
         return;
     }
     double scale = pow(10.0, axis_exponent(axis));
@@ -100,8 +124,7 @@ static void tick_text(char *buffer, const iso_axis *axis, double tick, double st
         iso_number_short(buffer, tick, 3);
         return;
     }
-    int decimals = (int)ceil(-log10(step / scale) - 1e-9);
-    iso_number_fixed(buffer, tick / scale, decimals > 0 ? decimals : 0);
+    iso_number_fixed(buffer, tick / scale, step_decimals(step / scale));
 }
 
 /* Characters as shown: UTF-8 continuation bytes take no place. */
@@ -176,7 +199,9 @@ static void draw_x_axis(iso_plot *plot) {
         double half = 0.5 * text_px(text);
         if (at - half < free_from) continue; /* it would touch its neighbour */
         free_from = at + half + LABEL_GAP_PX;
-        iso_svg_text(plot->out, "small", at, plot->bottom + 19.0, "middle", text);
+        /* The last one moves a little rather than being cut off at the drawing's edge. */
+        iso_svg_text(plot->out, "small", fmin(at, plot->width - 0.9 * half), plot->bottom + 19.0,
+                     "middle", text);
     }
     iso_str_appendf(plot->out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", plot->right,
                     plot->bottom + 40.0);
