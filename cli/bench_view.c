@@ -98,8 +98,13 @@ static void add_op(cli_table *table, const op_row *row) {
     cli_table_addf(table, "%.0f", number(row->op, "calls_per_step"));
     cli_table_addf(table, "%.2f", number(row->op, "ms_per_step"));
     cli_table_addf(table, "%.1f", 100 * number(row->op, "share"));
-    cli_table_addf(table, computes ? "%.1f" : "", number(row->op, "gflops"));
-    cli_table_addf(table, computes ? "%.3f" : "", number(row->op, "peak_fraction"));
+    if (computes) {
+        cli_table_addf(table, "%.1f", number(row->op, "gflops"));
+        cli_table_addf(table, "%.3f", number(row->op, "peak_fraction"));
+    } else {
+        cli_table_add(table, "");
+        cli_table_add(table, "");
+    }
     cli_table_addf(table, "%.1f", number(row->op, "mb_per_step"));
     cli_table_addf(table, "%.2f", number(row->op, "gb_s"));
     cli_table_addf(table, "%.3f", number(row->op, "bandwidth_fraction"));
@@ -108,7 +113,7 @@ static void add_op(cli_table *table, const op_row *row) {
 static void print_ops(const json_t *r) {
     static const char *const headers[] = {"operation", "calls", "ms",   "% of step", "GFLOP/s",
                                           "of peak",   "MB",    "GB/s", "of memory"};
-    op_row rows[ISO_OP_N];
+    op_row rows[ISO_OP_N] = {{0}};
     size_t n = 0;
     double rest = 1;
     const char *name;
