@@ -5,7 +5,7 @@
 #include <math.h>
 
 typedef struct route_job {
-    float *out, *gate;
+    float *out, *gate, *scratch;
     int32_t *expert;
     double *loss, *sums;
     const float *in, *drow_gate, *aux_grad, *const_gate;
@@ -16,68 +16,76 @@ typedef struct route_job {
     bool norm_topk;
 } route_job;
 
-static void softmax_row(float *p, const float *logits, int64_t E) {
-    vec max_lanes = vec_set(-INFINITY), sums = {0};
-    for (int64_t e = 0; e < E; e += VEC_LANES)
-        max_lanes = vec_max(vec_keep(vec_load_upto(logits + e, E - e), E - e, vec_set(-INFINITY)),
-                            max_lanes);
-    float max = vec_max_lane(max_lanes);
-    for (int64_t e = 0; e < E; e += VEC_LANES) {
-        vec v = vec_keep(vec_exp(vec_load_upto(logits + e, E - e) - max), E - e, vec_set(0));
-        sums += v;
-        vec_store_upto(p + e, v, E - e);
+/* The softmax of the tokens in the lanes, in place: p (E,VEC_LANES). Their sums, NaN where a token
+ * has a NaN. */
+VEC_INLINE vec softmax_lanes(float *p, int64_t E) {
+    vec max = vec_set(-INFINITY), sum = {0};
+    for (int64_t e = 0; e < E; e++) max = vec_max(vec_load(p + e * VEC_LANES), max);
+    for (int64_t e = 0; e < E; e++) {
+        vec v = vec_exp(vec_load(p + e * VEC_LANES) - max);
+        sum += v;
+        vec_store(p + e * VEC_LANES, v);
     }
-    float sum = vec_sum(sums);
-    for (int64_t e = 0; e < E; e += VEC_LANES)
-        vec_store_upto(p + e, vec_load_upto(p + e, E - e) / sum, E - e);
+    for (int64_t e = 0; e < E; e++) vec_store(p + e * VEC_LANES, vec_load(p + e * VEC_LANES) / sum);
+    return sum;
 }
 
-/* The first of the largest, where all are at least -1. A row with a NaN is NaN all over, because
- * its sum is: then `fallback`, so that the expert is legal; its gate tells. */
-static int32_t find_best(const float *p, int64_t E, int32_t fallback) {
-    vec max_lanes = vec_set(-2);
-    for (int64_t e = 0; e < E; e += VEC_LANES)
-        max_lanes = vec_max(vec_keep(vec_load_upto(p + e, E - e), E - e, vec_set(-2)), max_lanes);
-    float max = vec_max_lane(max_lanes);
-    for (int64_t e = 0; e < E; e += VEC_LANES) {
-        int lane = vec_find(vec_load_upto(p + e, E - e), max);
-        if (lane >= 0) return (int32_t)e + lane;
+/* Each token's best expert after the one it chose last: p falls, and of equals the number grows,
+ * so that nothing needs striking out. Where all is NaN the choice stays as it is. */
+VEC_INLINE void choose_next(const float *p, int64_t E, vec *last, vec_int *choice) {
+    vec best = vec_set(-1);
+    vec_int found = *choice;
+    for (int32_t e = 0; e < E; e++) {
+        vec v = vec_load(p + e * VEC_LANES);
+        vec_int is_later = (v < *last) | ((v == *last) & (*choice < e));
+        vec_int is_best = is_later & (v > best);
+        best = vec_select(is_best, v, best);
+        found = (vec_int)vec_select(is_best, (vec)((vec_int){0} + e), (vec)found);
     }
-    return fallback;
+    *last = best;
+    *choice = found;
 }
 
-/* Each choice is struck out (-1) until all are made. */
-static void choose_experts(float *p, int64_t E, int64_t K, bool norm_topk, int32_t *expert,
-                           float *gate) {
-    float chosen = 0;
-    for (int64_t k = 0; k < K; k++) {
-        expert[k] = find_best(p, E, (int32_t)k);
-        gate[k] = p[expert[k]];
-        chosen += gate[k];
-        if (K > 1) p[expert[k]] = isnan(gate[k]) ? gate[k] : -1;
+/* n <= VEC_LANES tokens from t on. A row with a NaN is NaN all over, because its sum is: it chooses
+ * experts 0, 1, .., which are legal; its gates tell. */
+static void route_lanes(const route_job *job, float *p, int64_t t, int64_t n) {
+    int64_t E = job->E, K = job->K;
+    if (n < VEC_LANES) memset(p, 0, (size_t)(E * VEC_LANES) * sizeof *p);
+    ISO_ISA_NAME(iso_cpu_transpose)(p, VEC_LANES, job->in + t * E, E, n, E);
+    vec sum = softmax_lanes(p, E), last = vec_set(2), chosen = {0};
+    vec_int is_number = sum == sum, choice = (vec_int){0} - 1;
+    for (int32_t k = 0; k < K; k++) {
+        choose_next(p, E, &last, &choice);
+        choice = (vec_int)vec_select(is_number, (vec)choice, (vec)((vec_int){0} + k));
+        vec gate = vec_select(is_number, last, sum);
+        chosen += gate;
+        for (int64_t i = 0; i < n; i++) {
+            job->expert[(t + i) * K + k] = choice[i];
+            job->gate[(t + i) * K + k] = gate[i];
+        }
     }
-    for (int64_t k = 0; k < K; k++) {
-        p[expert[k]] = gate[k];
-        if (norm_topk) gate[k] /= chosen;
-    }
+    for (int64_t i = 0; job->norm_topk && i < n; i++)
+        for (int64_t k = 0; k < K; k++) job->gate[(t + i) * K + k] /= chosen[i];
+    ISO_ISA_NAME(iso_cpu_transpose)(job->out + t * E, E, p, VEC_LANES, E, n);
 }
 
 static void router_fwd_piece(void *ctx, int64_t i_piece, int i_thread) {
     const route_job *job = ctx;
-    int64_t E = job->E, K = job->K, end = cpu_min(job->T, (i_piece + 1) * job->block_rows);
-    for (int64_t t = i_piece * job->block_rows; t < end; t++) {
-        float *p = job->out + t * E;
-        softmax_row(p, job->in + t * E, E);
-        choose_experts(p, E, K, job->norm_topk, job->expert + t * K, job->gate + t * K);
-    }
+    int64_t end = cpu_min(job->T, (i_piece + 1) * job->block_rows);
+    float *p = job->scratch + i_thread * job->E * VEC_LANES;
+    for (int64_t t = i_piece * job->block_rows; t < end; t += VEC_LANES)
+        route_lanes(job, p, t, cpu_min(VEC_LANES, end - t));
 }
 
 static void router_fwd(iso_exec *ex, void *probs, int32_t *expert, void *gate, const void *logits,
                        int64_t T, int64_t E, int64_t K, bool norm_topk) {
-    if (ex->measuring) return;
+    int64_t mark = iso_arena_mark(&ex->scratch), n_threads = iso_exec_n_threads(ex);
     route_job job = {.out = probs, .expert = expert, .gate = gate, .in = logits, .T = T, .E = E};
     job.K = K, job.norm_topk = norm_topk, job.block_rows = 128;
-    iso_exec_pieces(ex, cpu_ceil_div(T, job.block_rows), router_fwd_piece, &job);
+    job.scratch = iso_arena_take(&ex->scratch, n_threads * E * VEC_LANES, sizeof(float));
+    if (!ex->measuring)
+        iso_exec_pieces(ex, cpu_ceil_div(T, job.block_rows), router_fwd_piece, &job);
+    iso_arena_rewind(&ex->scratch, mark);
 }
 
 /* Formulas: ref.c. */
