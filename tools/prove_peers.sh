@@ -112,7 +112,7 @@ memory_row() {
     [ ! -s "$work/memory.part" ] || mv "$work/memory.part" "$work/memory-$precision.json"
     for loss in plain chunked; do
         [ -s "$ways/memory-$precision-$loss.json" ] ||
-            "$python" bench/peers/torch_peer.py --shape v3 --mode $mode --loss $loss --memory --steps 2 \
+            "$python" bench/peers/torch_peer.py --shape v3 --mode $mode --loss $loss --threads 1 --memory --steps 2 \
                 >"$ways/memory-$precision-$loss.json"
     done
 }

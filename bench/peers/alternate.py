@@ -25,6 +25,7 @@ import signal
 import statistics
 import subprocess
 import sys
+from types import SimpleNamespace
 
 from shapes import SHAPES, shape_from_config
 
@@ -97,6 +98,11 @@ def check_same_work(side, shape, precision):
             raise RuntimeError(f"{side.name}: {key} is {side.facts[key]}, asked for was {value}")
 
 
+def work_of(facts):
+    """A step's size as a side tells it."""
+    return SimpleNamespace(tokens_per_step=facts["batch_tokens"], flops_per_token=facts["model_flops_per_token"])
+
+
 def block_steps(side, seconds):
     """How many steps take about so long, and their time; the first block also warms up."""
     side.run(1)
@@ -147,9 +153,9 @@ def alternate(sides, n_steps, shape, pairs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group()
     source.add_argument("--shape", choices=SHAPES)
-    source.add_argument("--config", help="an isomoe config (YAML)")
+    source.add_argument("--config", help="an isomoe config (YAML); without either, what isomoe says of itself")
     parser.add_argument("--isomoe", required=True, metavar="COMMAND")
     parser.add_argument("--peer", required=True, metavar="COMMAND")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of both sides")
@@ -159,7 +165,7 @@ def main():
     options = parser.parse_args()
     if options.pairs is not None and options.pairs < 5:
         parser.error("--pairs below 5 says nothing about the spread")
-    shape = SHAPES[options.shape] if options.shape else shape_from_config(options.config)
+    shape = SHAPES.get(options.shape) or (shape_from_config(options.config) if options.config else None)
 
     # A stopped child would outlive a driver that is terminated: leave through finally.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -167,6 +173,7 @@ def main():
     try:
         for name, command in (("isomoe", options.isomoe), ("peer", options.peer)):
             sides.append(Side(name, command))
+            shape = shape or work_of(sides[0].facts)
             check_same_work(sides[-1], shape, options.precision)
         lengths = {side.name: block_steps(side, options.seconds) for side in sides}
         n_steps = {name: n for name, (n, _) in lengths.items()}

@@ -16,7 +16,8 @@ A step is forward, backward, clipping by the global norm and AdamW on a random b
   products are done in one of three ways (--experts).
 
 Position defaults to RoPE with is_causal; --position alibi adds the bias as a mask. --loss chunked is
-linear_cross_entropy, which keeps no logits of all tokens. Memory is measured with the system's malloc as it is.
+linear_cross_entropy, which keeps no logits of all tokens. Memory is measured with a malloc that gives
+pages back.
 """
 
 import argparse
@@ -35,14 +36,10 @@ from shapes import SHAPES, shape_from_config
 
 RESTARTED = "ISOMOE_PEER_RESTARTED"
 MKL_SOURCE = "int mkl_serv_intel_cpu_true(void) { return 1; }\n"
-TUNABLES = ":".join(
-    (
-        "glibc.malloc.hugetlb=1",
-        "glibc.malloc.mmap_max=0",
-        f"glibc.malloc.trim_threshold={1 << 40}",
-        f"glibc.malloc.top_pad={64 << 20}",
-        "glibc.malloc.arena_max=1",
-    )
+HUGE_PAGES = "glibc.malloc.hugetlb=1"
+KEEP_PAGES = (
+    f":glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold={1 << 40}:glibc.malloc.top_pad={64 << 20}"
+    ":glibc.malloc.arena_max=1"
 )
 
 
@@ -68,8 +65,7 @@ def restart_tuned(threads, keep_pages):
         return
     env = dict(os.environ, **{RESTARTED: "1"})
     env["OMP_NUM_THREADS"] = env["MKL_NUM_THREADS"] = str(threads)
-    if keep_pages:
-        env["GLIBC_TUNABLES"] = TUNABLES
+    env["GLIBC_TUNABLES"] = HUGE_PAGES + (KEEP_PAGES if keep_pages else "")
     library = mkl_library()
     if library:
         env["LD_PRELOAD"] = ":".join(filter(None, (library, env.get("LD_PRELOAD"))))

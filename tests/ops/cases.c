@@ -74,8 +74,12 @@ static void make_routing(check_case *c) {
         if (c->routing_style == 2 && c->E / 2 >= c->K) n_used = c->E / 2;
         if (c->routing_style == 3 && 2 * c->E / 3 >= c->K) n_used = 2 * c->E / 3;
         int64_t e = c->routing_style == 1 ? c->E / 3 : draw(c, 5000 + (uint64_t)t, 0, n_used - 1);
-        if (c->routing_style == 3 && t % 2 == 0) e = c->E / 3;
         for (int64_t k = 0; k < c->K; k++) expert[t * c->K + k] = (int32_t)((e + k) % n_used);
+        if (c->routing_style != 3 || t % 2 != 0) continue;
+        /* half of the tokens choose one expert first, their other choices are spread */
+        int64_t full = c->E / 3 % n_used, away = draw(c, 5000 + (uint64_t)t, 0, n_used - c->K);
+        for (int64_t k = 0; k < c->K; k++)
+            expert[t * c->K + k] = (int32_t)((k ? full + away + k : full) % n_used);
     }
     check_case_route(c, expert);
     free(expert);

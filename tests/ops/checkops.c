@@ -1,6 +1,6 @@
 /* checkops.c - checks and times the operations.
  *
- *     checkops [test|grad|perf|list] [--op=NAME] [--seed=N] [--rounds=N]
+ *     checkops [test|grad|perf|prove|list] [--op=NAME] [--seed=N] [--rounds=N]
  *              [--threads=N] [--isa=NAME] [--model=NAME] [--routing=STYLE]
  */
 #include "checkops.h"
@@ -59,6 +59,10 @@ int main(int argc, char **argv) {
         check_perf(&options);
         return 0;
     }
+    if (strcmp(mode, "prove") == 0) {
+        check_prove(&options);
+        return 0;
+    }
     printf("seed %llu, instruction set %s\n", (unsigned long long)options.seed,
            iso_exec_isa(ISO_F32));
     if (strcmp(mode, "test") == 0)
@@ -66,7 +70,8 @@ int main(int argc, char **argv) {
     else if (strcmp(mode, "grad") == 0)
         check_grad(&options, &tally);
     else {
-        fprintf(stderr, "checkops: unknown mode %s; there are test, grad, perf, list\n", mode);
+        fprintf(stderr, "checkops: unknown mode %s; there are test, grad, perf, prove, list\n",
+                mode);
         return 2;
     }
     printf("%d passed, %d failed\n", tally.n_passed, tally.n_failed);

@@ -95,5 +95,6 @@ typedef struct check_tally {
 void check_test(const check_options *options, check_tally *tally);
 void check_grad(const check_options *options, check_tally *tally);
 void check_perf(const check_options *options);
+void check_prove(const check_options *options);
 
 #endif
