@@ -95,8 +95,12 @@ static void choose_sides(iso_answer *answer, const iso_sides *sides) {
 }
 
 iso_answer iso_answer_make(const iso_sides *sides) {
-    iso_answer answer = {.sides = sides};
-    answer.noise = iso_sides_seed_noise(sides);
+    iso_pooled noise = iso_sides_seed_noise(sides);
+    return iso_answer_with_noise(sides, &noise);
+}
+
+iso_answer iso_answer_with_noise(const iso_sides *sides, const iso_pooled *noise) {
+    iso_answer answer = {.sides = sides, .noise = *noise};
     choose_sides(&answer, sides);
     answer.outcome = ISO_OUTCOME_NO_COMPARISON;
     if (!answer.dense || !answer.moe) return answer;

@@ -74,6 +74,8 @@ typedef struct iso_answer {
 
 /* `sides` must outlive the answer. */
 iso_answer iso_answer_make(const iso_sides *sides);
+/* With seed noise that more runs than these tell of. */
+iso_answer iso_answer_with_noise(const iso_sides *sides, const iso_pooled *noise);
 
 /* The answer in one sentence (or two), plain UTF-8 text: its size, its uncertainty and where that
  * comes from, or why there is none. Caller frees. */

@@ -41,25 +41,22 @@ static iso_status choose(iso_side_scan *out, const iso_sides *sides) {
     return ISO_OK;
 }
 
-static const iso_side *side_of(const iso_side_scan *scan, int64_t i) {
-    return i < scan->scan.n_points ? scan->moes[i] : scan->dense;
-}
-
-/* Adds one domain's covariances. parts: per MoE, the sum of its difference's variances and of their
- * squares over degrees of freedom. */
-static bool add_domain(iso_side_scan *out, const char *domain, double (*parts)[2]) {
-    int64_t n = out->scan.n_points + 1, made = 0;
+/* Adds one domain's covariances. parts: per side, the sum of its difference's variances and of
+ * their squares over degrees of freedom. */
+static bool add_domain(double *out, double (*parts)[2], const iso_side *const *sides, int64_t n,
+                       const char *domain) {
+    int64_t made = 0;
     iso_side_blocks *blocks = calloc((size_t)n, sizeof(*blocks));
     double *own = calloc((size_t)(n * n), sizeof(*own));
     ISO_ASSERT(blocks && own);
-    while (made < n && iso_side_blocks_make(&blocks[made], side_of(out, made), domain, out->dense))
+    while (made < n && iso_side_blocks_make(&blocks[made], sides[made], domain, sides[n - 1]))
         made++;
     bool paired = made == n && blocks[0].n > 1;
     for (int64_t i = 0; paired && i < n; i++)
         for (int64_t j = 0; j < n; j++) {
             own[i * n + j] =
                 iso_ratio_covariance(blocks[i].bits, blocks[j].bits, blocks[i].chars, blocks[i].n);
-            out->covariance[i * n + j] += own[i * n + j];
+            out[i * n + j] += own[i * n + j];
         }
     for (int64_t i = 0; paired && i + 1 < n; i++) {
         double variance = own[i * n + i] + own[n * n - 1] - 2.0 * own[i * n + n - 1];
@@ -72,28 +69,35 @@ static bool add_domain(iso_side_scan *out, const char *domain, double (*parts)[2
     return paired;
 }
 
-static iso_status estimate_covariance(iso_side_scan *out) {
-    int64_t n = out->scan.n_points + 1, n_domains = 0;
-    const iso_evaluation *evaluation = out->dense->runs[0]->run.evaluation;
-    out->covariance = calloc((size_t)(n * n), sizeof(*out->covariance));
+iso_status iso_sides_covariance(double *out, double *dof, const iso_side *const *sides, int64_t n) {
+    int64_t n_domains = 0;
+    const iso_evaluation *evaluation = sides[n - 1]->runs[0]->run.evaluation;
     double(*parts)[2] = calloc((size_t)n, sizeof(*parts));
-    ISO_ASSERT(out->covariance && parts);
+    ISO_ASSERT(parts != NULL);
+    for (int64_t i = 0; i < n * n; i++) out[i] = 0.0;
     bool paired = evaluation != NULL;
     for (int64_t i = 0; paired && i < evaluation->n_domains; i++) {
         if (!iso_domain_is_headline(evaluation, i)) continue;
-        paired = add_domain(out, evaluation->domains[i].domain, parts);
+        paired = add_domain(out, parts, sides, n, evaluation->domains[i].domain);
         n_domains++;
     }
-    double dof = INFINITY;
+    *dof = INFINITY;
     for (int64_t i = 0; i + 1 < n; i++)
-        if (parts[i][1] > 0.0) dof = fmin(dof, parts[i][0] * parts[i][0] / parts[i][1]);
-    out->scan.evaluation_dof = dof;
+        if (parts[i][1] > 0.0) *dof = fmin(*dof, parts[i][0] * parts[i][0] / parts[i][1]);
     free(parts);
     if (!paired || n_domains == 0)
         return iso_fail(ISO_ERR_DATA, "the final evaluations of the scan's runs cannot be paired "
                                       "window by window; evaluate all of them on one sample");
-    for (int64_t i = 0; i < n * n; i++) out->covariance[i] /= (double)(n_domains * n_domains);
+    for (int64_t i = 0; i < n * n; i++) out[i] /= (double)(n_domains * n_domains);
     return ISO_OK;
+}
+
+static iso_status estimate_covariance(iso_side_scan *out) {
+    int64_t n = out->scan.n_points + 1;
+    out->covariance = calloc((size_t)(n * n), sizeof(*out->covariance));
+    ISO_ASSERT(out->covariance != NULL);
+    out->moes[n - 1] = out->dense; /* there is room for one more */
+    return iso_sides_covariance(out->covariance, &out->scan.evaluation_dof, out->moes, n);
 }
 
 iso_status iso_side_scan_make(iso_side_scan *out, const iso_sides *sides) {

@@ -26,4 +26,9 @@ typedef struct iso_side_scan {
 iso_status iso_side_scan_make(iso_side_scan *out, const iso_sides *sides);
 void iso_side_scan_release(iso_side_scan *scan);
 
+/* The covariance over blocks of text of the scores of n > 1 sides, n x n, and the degrees of
+ * freedom that hold for all differences to the last one. ISO_ERR_DATA if their final evaluations
+ * cannot be paired. */
+iso_status iso_sides_covariance(double *out, double *dof, const iso_side *const *sides, int64_t n);
+
 #endif

@@ -1,8 +1,8 @@
 /* study_findings.h - what a study's runs say, as data: figures, tables, verdicts.
  *
- * One description for everything that shows it: page, CSV, SVG, terminal, JSON. What fills it
- * (study/findings_*.c) knows statistics and nothing of looks; what shows it (report/study_*.c)
- * knows looks and nothing of statistics.
+ * Which keys there are: docs/formats.md, "findings.json". One description for everything that shows
+ * it: page, CSV, SVG, terminal, JSON. What fills it (study/findings_*.c) knows statistics and
+ * nothing of looks; what shows it (report/study_*.c) knows looks and nothing of statistics.
  *
  * (I1) a number that is not known is NaN, never 0;
  * (I2) every verdict's sentence is made from its own numbers, and says size, interval and seeds;

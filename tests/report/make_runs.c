@@ -16,7 +16,7 @@
 #define WINDOWS_PER_DOCUMENT 4
 #define WINDOW_BYTES         256
 #define BATCH_TOKENS         8192
-#define UNIQUE_TOKENS        (200 * BATCH_TOKENS)
+#define UNIQUE_BATCHES       200
 #define N_LAYERS             3
 #define SEED_STRIDE          1000003
 
@@ -30,6 +30,10 @@ static uint64_t name_lane(const char *name) {
     uint64_t lane = 1469598103934665603u;
     for (; *name; name++) lane = (lane ^ (unsigned char)*name) * 1099511628211u;
     return lane;
+}
+
+static int64_t unique_tokens(const made_run *spec) {
+    return (spec->n_unique ? spec->n_unique : UNIQUE_BATCHES) * BATCH_TOKENS;
 }
 
 static int64_t count_windows(const made_run *spec) {
@@ -142,7 +146,7 @@ static iso_config make_config(const made_run *spec) {
         model->intermediate_size = (146 + 2 * 1400) / 3;
     }
     strcpy(config.data.dir, "data/demo");
-    config.data.unique_tokens = UNIQUE_TOKENS;
+    config.data.unique_tokens = unique_tokens(spec);
     config.train.batch_size = BATCH_TOKENS / 128;
     config.train.lr = spec->lr > 0.0 ? spec->lr : 0.002;
     config.train.seed = spec->seed;
@@ -199,7 +203,7 @@ static void add_counts(json_t *out, const iso_config *config, int64_t tokens) {
 
 static json_t *make_summary(const made_run *spec, const iso_config *config, int64_t n_steps) {
     int64_t tokens = n_steps * BATCH_TOKENS,
-            unique = tokens < UNIQUE_TOKENS ? tokens : UNIQUE_TOKENS;
+            unique = tokens < unique_tokens(spec) ? tokens : unique_tokens(spec);
     json_t *out =
         json_pack("{s:i,s:s,s:s,s:s,s:{s:s,s:s,s:s,s:s}}", "format", 1, "name", spec->name, "state",
                   spec->state ? spec->state : "finished", "version", "0.1.0", "numeric_profile",
@@ -277,7 +281,7 @@ static void append_step(iso_str *out, const made_run *spec, int64_t step, int64_
     double loss = (spec->level - 0.5) * log(2.0) + excess + noise;
     json_t *row = json_pack("{s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:f}", "step", (json_int_t)step,
                             "tokens", (json_int_t)(step * BATCH_TOKENS), "epoch",
-                            (json_int_t)(step * BATCH_TOKENS / UNIQUE_TOKENS), "loss", loss,
+                            (json_int_t)(step * BATCH_TOKENS / unique_tokens(spec)), "loss", loss,
                             "grad_norm", 1.2, "lr", 0.002 * (1.0 - 0.9 * progress), "step_ms", 91.0,
                             "tokens_per_s", 90000.0, "mfu", 0.41);
     if (spec->n_used > 0) {

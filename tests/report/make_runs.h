@@ -22,6 +22,7 @@ typedef struct made_run {
     double lr;                             /* 0: 0.002 */
     int64_t n_steps;                       /* of the dense run of the same compute; 0: 400 */
     int64_t n_documents;                   /* per domain; 0: 60 */
+    int64_t n_unique;                      /* batches of unique text; 0: 200 */
     const char *domains[MAKE_DOMAINS_MAX]; /* the first NULL ends; none: general, code, holdout */
     bool without_evaluation, without_metrics;
     const char *sample_hash; /* NULL: one for all */

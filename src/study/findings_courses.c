@@ -1,0 +1,142 @@
+/* Figure 1a: loss against training compute at fixed activation rates. Where the study trained every
+ * rate on several budgets, from the ends of trainings; otherwise from their courses. */
+#include "study/findings_build.h"
+
+#include "base/number.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const iso_finding_axis compute_axis = {"training compute", "FLOPs", true, false};
+static const iso_finding_axis loss_axis = {"loss", ISO_FINDINGS_UNIT, false, false};
+
+static char *series_name(const iso_side *side) {
+    char rate[ISO_NUMBER_BYTES];
+    if (!side->is_moe) return iso_strf("dense");
+    return iso_strf("MoE %s", iso_number_percent(rate, side->activation_rate, 0));
+}
+
+/* --- ends of trainings --- */
+
+static bool same_rate(const iso_side *a, const iso_side *b) {
+    return a->is_moe == b->is_moe && iso_findings_same(a->activation_rate, b->activation_rate);
+}
+
+static bool in_sizes(const iso_findings_build *b, const iso_side *side) {
+    const char *groups = iso_findings_run_of(b, side->runs[0])->groups;
+    return groups[0] == 'd' && isdigit((unsigned char)groups[1]);
+}
+
+/* One rate's sides, if side i is the first of them: how many there are. */
+static int64_t collect(iso_series_point *points, const iso_findings_build *b, int64_t i) {
+    int64_t n = 0;
+    const iso_side *first = &b->all.sides[i];
+    if (!in_sizes(b, first)) return 0;
+    for (int64_t j = 0; j < b->all.n; j++) {
+        const iso_side *side = &b->all.sides[j];
+        if (!in_sizes(b, side) || !same_rate(first, side)) continue;
+        if (j < i) return 0;
+        points[n++] = iso_findings_point(b, side, iso_findings_number(side, "train_flops"));
+    }
+    return n;
+}
+
+static iso_status add_ends(iso_findings_build *b) {
+    const iso_finding_figure empty = {
+        .key = "1a",
+        .title = "Loss against training compute at fixed activation rates",
+        .caption = "Every point is a training to its end, a mean over seeds; bars are the "
+                   "95\xc2\xa0% of training noise pooled over configurations. Levels depend on "
+                   "the corpus, so that the paper's curves have no place here.",
+        .x = compute_axis,
+        .y = loss_axis};
+    iso_finding_figure *figure;
+    iso_series_point *points = calloc((size_t)b->all.n + 1, sizeof *points);
+    ISO_ASSERT(points != NULL);
+    iso_status status = iso_findings_figure(b->out, &figure, &empty);
+    for (int64_t i = 0; i < b->all.n && status == ISO_OK; i++) {
+        int64_t n = collect(points, b, i);
+        if (n == 0) continue;
+        char *name = series_name(&b->all.sides[i]);
+        const iso_series series = {name, ISO_SERIES_MEASURED, n, points};
+        status = iso_findings_series(figure, &series);
+        free(name);
+    }
+    free(points);
+    return status;
+}
+
+/* --- courses --- */
+
+static double headline(const iso_eval_row *row) {
+    double sum = 0.0;
+    int64_t n = 0;
+    for (int64_t i = 0; i < row->n_scores; i++) {
+        if (row->n_scores > 1 && iso_domain_is_holdout(row->scores[i].domain)) continue;
+        sum += row->scores[i].bpc;
+        n++;
+    }
+    return sum / (double)n;
+}
+
+/* Evaluations on the way, a mean over the seeds that have them all; the final one has another
+ * sample of text. */
+static iso_status add_course(iso_finding_figure *figure, const iso_side *side) {
+    const iso_run *first = &side->runs[0]->run;
+    iso_series_point *points = calloc((size_t)first->n_evals + 1, sizeof *points);
+    ISO_ASSERT(points != NULL);
+    char *name = series_name(side);
+    iso_series series = {name, ISO_SERIES_MEASURED, 0, points};
+    double per_step = iso_findings_number(side, "train_flops") / iso_findings_number(side, "steps");
+    for (int64_t i = 0; i < first->n_evals && !first->evals[i].is_final; i++) {
+        double sum = 0.0;
+        int64_t n = 0;
+        for (int64_t j = 0; j < side->n_runs; j++) {
+            const iso_run *run = &side->runs[j]->run;
+            if (i >= run->n_evals || run->evals[i].step != first->evals[i].step) continue;
+            sum += headline(&run->evals[i]);
+            n++;
+        }
+        points[series.n++] = (iso_series_point){.x = per_step * (double)first->evals[i].step,
+                                                .y = sum / (double)n,
+                                                .low = NAN,
+                                                .high = NAN,
+                                                .n_seeds = n};
+    }
+    iso_status status = series.n > 0 ? iso_findings_series(figure, &series) : ISO_OK;
+    free(name);
+    free(points);
+    return status;
+}
+
+static iso_status add_courses(iso_findings_build *b) {
+    iso_findings_view view;
+    iso_finding_figure *figure;
+    ISO_TRY(iso_findings_view_make(&view, b, "scan"));
+    char *caption = iso_strf(
+        "Validation loss on the way, a mean over seeds (at least %lld a side); compute is what was "
+        "spent until then. The learning rate decays over each training, so points before the end "
+        "lie above what a training planned for that compute would reach. Without intervals; the "
+        "ends are compared in figure 1b.",
+        (long long)iso_findings_seeds(&view.sides));
+    const iso_finding_figure empty = {
+        .key = "1a",
+        .title = "Loss against training compute, on the way, at fixed activation rates",
+        .caption = caption,
+        .x = compute_axis,
+        .y = loss_axis};
+    iso_status status = view.sides.n > 0 ? iso_findings_figure(b->out, &figure, &empty) : ISO_OK;
+    for (int64_t i = 0; i < view.sides.n && status == ISO_OK; i++)
+        status = add_course(figure, &view.sides.sides[i]);
+    free(caption);
+    iso_findings_view_release(&view);
+    return status;
+}
+
+iso_status iso_findings_add_courses(iso_findings_build *b) {
+    for (int64_t i = 0; i < b->all.n; i++)
+        if (in_sizes(b, &b->all.sides[i])) return add_ends(b);
+    return add_courses(b);
+}

@@ -1,0 +1,470 @@
+/* What repeating text costs: tables as the paper's 13 to 17, penalties beside Muennighoff's law,
+ * figures 2b and 5. */
+#include "study/findings_build.h"
+
+#include "study/optimum_say.h"
+#include "study/seed_control.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_GROUPS 16
+
+typedef struct reuse_part {
+    iso_findings_build *b;
+    int64_t n;
+    iso_findings_view views[MAX_GROUPS]; /* in order of the manifest */
+    const iso_findings_view *unique;     /* NULL: there is none */
+} reuse_part;
+
+/* A side trained on repeated text against the same one on unique text. */
+typedef struct penalty {
+    const iso_findings_view *view;
+    const iso_side *side, *once;
+    iso_reuse reuse;
+} penalty;
+
+static bool is_strict(const iso_findings_view *view) {
+    return strncmp(view->group, "strict", 6) == 0;
+}
+
+static bool is_reuse_group(const char *group) {
+    return strcmp(group, "unique") == 0 || strcmp(group, "loose") == 0 ||
+           strcmp(group, "strict") == 0 || strncmp(group, "strict-e", 8) == 0;
+}
+
+static bool is_equal(const iso_findings_view *view) {
+    return view->sides.audit && view->sides.audit->verdict != ISO_VERDICT_NOT_EQUAL;
+}
+
+/* --- tables --- */
+
+static iso_status add_row(const reuse_part *p, iso_finding_table *table,
+                          const iso_findings_view *view, const iso_side *side) {
+    iso_answer answer = iso_answer_with_noise(&view->sides, &p->b->noise);
+    iso_gap gap = {NAN, NAN, NAN, NAN, NAN, NAN, 0};
+    iso_series_point point = iso_findings_point(p->b, side, NAN);
+    if (answer.dense && side->is_moe && is_equal(view))
+        gap = iso_gap_estimate(answer.dense, side, &p->b->noise);
+    iso_finding_cell cells[] = {
+        iso_cell_text(side->label),
+        iso_cell_of(side->activation_rate),
+        iso_cell_of(iso_findings_number(side, "params_nonvocab")),
+        iso_cell_of(side->is_moe ? iso_findings_number(side, "model.num_experts") : NAN),
+        iso_cell_of(side->is_moe ? iso_findings_number(side, "model.num_experts_per_tok") : NAN),
+        iso_cell_of(side->is_moe ? iso_findings_number(side, "model.moe_intermediate_size") : NAN),
+        iso_cell_of(iso_findings_number(side, "train_flops")),
+        iso_cell_of(iso_findings_number(side, "tokens")),
+        iso_cell_of(iso_findings_number(side, "unique_tokens")),
+        iso_cell_of(iso_findings_number(side, "epochs")),
+        iso_cell_of(iso_findings_number(side, "lr")),
+        iso_cell_of((double)side->n_runs),
+        iso_cell_of(side->mean_bpc),
+        iso_cell_of(point.high - point.y),
+        iso_cell_of(gap.bpc),
+        iso_cell_of(gap.half),
+    };
+    return iso_findings_row(table, cells);
+}
+
+static iso_status add_table(const reuse_part *p, const iso_findings_view *view) {
+    static iso_finding_column columns[] = {
+        {"side", NULL, -1, false},
+        {"activation rate", NULL, 1, true},
+        {"N", NULL, -1, false},
+        {"E", NULL, -1, false},
+        {"K", NULL, -1, false},
+        {"De", NULL, -1, false},
+        {"C", "FLOPs", -1, false},
+        {"D", "tokens", -1, false},
+        {"D unique", "tokens", -1, false},
+        {"epochs", NULL, 2, false},
+        {"learning rate", NULL, 5, false},
+        {"seeds", NULL, -1, false},
+        {"loss", "BPC", 4, false},
+        {"\xc2\xb1 training", "BPC", 4, false},
+        {"gap to dense", "BPC", 4, false},
+        {"\xc2\xb1 95 %", "BPC", 4, false},
+    };
+    iso_finding_table *table;
+    char *key = iso_strf("reuse-%s", view->group), *title = iso_strf("Data reuse: %s", view->group);
+    const iso_finding_table empty = {
+        .key = key,
+        .title = title,
+        .caption = is_equal(view)
+                       ? "Losses are means over seeds, with the 95\xc2\xa0% of training noise "
+                         "pooled over configurations; gaps are dense minus MoE, positive where the "
+                         "MoE is better, with training and evaluation noise."
+                       : "The audit finds these runs not equal: losses without a comparison.",
+        .n_columns = sizeof columns / sizeof *columns,
+        .columns = columns};
+    iso_status status = iso_findings_table(p->b->out, &table, &empty);
+    for (int64_t i = 0; i < view->sides.n && status == ISO_OK; i++)
+        status = add_row(p, table, view, &view->sides.sides[i]);
+    free(key);
+    free(title);
+    return status;
+}
+
+/* --- what tokens are worth --- */
+
+/* Sides that tell of loss against tokens: little or no repetition, no candidates of a search. */
+static bool tells_of_tokens(const reuse_part *p, const iso_side *side) {
+    const iso_finding_run *run = iso_findings_run_of(p->b, side->runs[0]);
+    bool repeated = strstr(run->groups, "strict-e") || strstr(run->groups, "loose");
+    return !repeated && !iso_findings_in_group(run, "search") &&
+           iso_findings_number(side, "epochs") < 2.05;
+}
+
+static double effective(const iso_side *side) {
+    return iso_gap_effective_tokens(iso_findings_number(side, "tokens"),
+                                    iso_findings_number(side, "unique_tokens"));
+}
+
+static bool same_model(const iso_side *a, const iso_side *b) {
+    return json_equal(iso_side_run_value(a->runs[0], "model"),
+                      iso_side_run_value(b->runs[0], "model"));
+}
+
+/* Puts a side among points that ascend by tokens; of two with about the same the one with more
+ * seeds stays. */
+static void insert(iso_scan_point *points, int64_t *n, const iso_side *side) {
+    double x = effective(side);
+    iso_scan_point point = {x, side->bpc, side->n_runs, 0.0};
+    int64_t at = 0;
+    while (at < *n && points[at].x < 0.95 * x) at++;
+    if (at < *n && points[at].x <= 1.05 * x) {
+        if (side->n_runs > points[at].n_seeds) points[at] = point;
+        return;
+    }
+    if (*n == ISO_SCAN_POINTS_MAX) return;
+    memmove(points + at + 1, points + at, (size_t)(*n - at) * sizeof *points);
+    points[at] = point;
+    ++*n;
+}
+
+/* What tokens are worth: a power law of three budgets or more, of two a logarithm. */
+typedef struct token_worth {
+    bool is_law;
+    iso_token_law law;
+    double slope, half; /* BPC for e times the tokens */
+} token_worth;
+
+/* From the sides of `like`'s shape (NULL: none). False if that can't be had. */
+static bool find_worth(token_worth *out, const reuse_part *p, const iso_side *like) {
+    iso_scan_point points[ISO_SCAN_POINTS_MAX + 1];
+    int64_t n = 0;
+    for (int64_t i = 0; like && i < p->b->all.n; i++) {
+        const iso_side *side = &p->b->all.sides[i];
+        if (tells_of_tokens(p, side) && same_model(side, like)) insert(points, &n, side);
+    }
+    *out = (token_worth){.is_law = n > 2};
+    if (out->is_law) {
+        iso_pooled other = iso_findings_other_noise(p->b, points, n, NULL);
+        return iso_token_law_fit(&out->law, points, n, &other, NAN) == ISO_OK;
+    }
+    if (n < 2) return false;
+    iso_seed_gap gap = iso_seed_gap_estimate(points[0].y, points[0].n_seeds, points[1].y,
+                                             points[1].n_seeds, &p->b->noise, 0.0, 0.0);
+    out->slope = gap.value / log(points[1].x / points[0].x);
+    out->half = gap.half / log(points[1].x / points[0].x);
+    return true;
+}
+
+/* As iso_reuse_estimate has it with a law. */
+static void expect(iso_reuse *reuse, const token_worth *worth, double tokens) {
+    double lost = log(tokens / reuse->effective_tokens), half = worth->half * lost;
+    reuse->expected.value = worth->slope * lost;
+    reuse->expected.low = reuse->expected.value - half;
+    reuse->expected.high = reuse->expected.value + half;
+    reuse->differs = fabs(reuse->penalty - reuse->expected.value) > hypot(reuse->half, half);
+}
+
+/* --- penalties --- */
+
+static const iso_side *once_of(const reuse_part *p, const iso_side *side) {
+    for (int64_t i = 0; p->unique && i < p->unique->sides.n; i++) {
+        const iso_side *once = &p->unique->sides.sides[i];
+        double ratio = iso_findings_number(once, "tokens") / iso_findings_number(side, "tokens");
+        if (same_model(once, side) && fabs(ratio - 1.0) <= 0.05) return once;
+    }
+    return NULL;
+}
+
+static iso_scan_point point_of(const iso_side *side) {
+    return (iso_scan_point){iso_findings_number(side, "tokens"), side->bpc, side->n_runs, 0.0};
+}
+
+static bool estimate(penalty *out, const reuse_part *p, const iso_findings_view *view,
+                     const iso_side *side) {
+    token_worth worth;
+    *out = (penalty){.view = view, .side = side, .once = once_of(p, side)};
+    double unique = iso_findings_number(side, "unique_tokens");
+    if (!out->once || !(iso_findings_number(side, "epochs") > 1.01)) return false;
+    iso_answer answer = iso_answer_with_noise(&view->sides, &p->b->noise);
+    bool known = find_worth(&worth, p, side) || find_worth(&worth, p, answer.dense);
+    iso_gap gap = iso_gap_estimate(side, out->once, &p->b->noise);
+    double se = gap.evaluation_half / iso_t_95(gap.evaluation_dof);
+    iso_scan_point once = point_of(out->once), repeated = point_of(side);
+    iso_status status = iso_reuse_estimate(&out->reuse, &once, &repeated, unique, &p->b->noise, se,
+                                           known && worth.is_law ? &worth.law : NULL);
+    if (status == ISO_OK && known && !worth.is_law) expect(&out->reuse, &worth, repeated.x);
+    return status == ISO_OK;
+}
+
+/* Of all sides and groups; the caller frees. */
+static penalty *find_penalties(int64_t *n, const reuse_part *p) {
+    int64_t most = 0;
+    for (int64_t i = 0; i < p->n; i++) most += p->views[i].sides.n;
+    penalty *all = calloc((size_t)most + 1, sizeof *all);
+    ISO_ASSERT(all != NULL);
+    *n = 0;
+    for (int64_t i = 0; i < p->n; i++)
+        for (int64_t j = 0; j < p->views[i].sides.n; j++)
+            *n += estimate(&all[*n], p, &p->views[i], &p->views[i].sides.sides[j]);
+    return all;
+}
+
+static iso_status penalty_row(iso_finding_table *table, const penalty *at) {
+    const iso_reuse *r = &at->reuse;
+    bool expected = !isnan(r->expected.value);
+    iso_finding_cell cells[] = {
+        iso_cell_text(at->side->label),
+        iso_cell_text(at->view->group),
+        iso_cell_of(at->side->activation_rate),
+        iso_cell_of(r->epochs),
+        iso_cell_of(r->effective_tokens / iso_findings_number(at->side, "tokens")),
+        iso_cell_of((double)at->side->n_runs),
+        iso_cell_of(r->penalty),
+        iso_cell_of(r->half),
+        iso_cell_text(isnan(r->half) ? "noise unknown"
+                      : r->resolved  ? "yes"
+                                     : "no"),
+        iso_cell_of(r->expected.value),
+        iso_cell_of(r->expected.low),
+        iso_cell_of(r->expected.high),
+        iso_cell_text(!expected    ? ""
+                      : r->differs ? "no"
+                                   : "yes"),
+    };
+    return iso_findings_row(table, cells);
+}
+
+static iso_status add_penalties(const reuse_part *p, const penalty *all, int64_t n) {
+    static iso_finding_column columns[] = {
+        {"side", NULL, -1, false},
+        {"scheme", NULL, -1, false},
+        {"activation rate", NULL, 1, true},
+        {"epochs", NULL, 2, false},
+        {"worth by Muennighoff's law, of D", NULL, 1, true},
+        {"seeds", NULL, -1, false},
+        {"penalty", "BPC", 4, false},
+        {"\xc2\xb1 95 %", "BPC", 4, false},
+        {"beyond noise", NULL, -1, false},
+        {"expected by that law", "BPC", 4, false},
+        {"from", "BPC", 4, false},
+        {"to", "BPC", 4, false},
+        {"agrees", NULL, -1, false},
+    };
+    const iso_finding_table empty = {
+        .key = "reuse-penalty",
+        .title = "What repeated text costs",
+        .caption =
+            "Loss on repeated text minus that of the same shape on as many unique tokens: "
+            "positive, repeating costs. What Muennighoff's law expects takes the worth of a "
+            "token from the study's own budgets of that shape, else of dense; of two budgets "
+            "as a logarithm. Without budgets of one shape there is no expectation.",
+        .n_columns = sizeof columns / sizeof *columns,
+        .columns = columns};
+    iso_finding_table *table;
+    iso_status status = iso_findings_table(p->b->out, &table, &empty);
+    for (int64_t i = 0; i < n && status == ISO_OK; i++) status = penalty_row(table, &all[i]);
+    return status;
+}
+
+/* --- the figure of penalties --- */
+
+static iso_status add_measured(iso_finding_figure *figure, const penalty *all, int64_t n,
+                               bool strict) {
+    iso_series_point *points = calloc((size_t)n + 1, sizeof *points);
+    ISO_ASSERT(points != NULL);
+    iso_series series = {strict ? "strict" : "loose", ISO_SERIES_MEASURED, 0, points};
+    for (int64_t i = 0; i < n; i++) {
+        const iso_reuse *r = &all[i].reuse;
+        if (is_strict(all[i].view) != strict) continue;
+        points[series.n++] = (iso_series_point){
+            r->epochs,           r->penalty,        r->penalty - r->half, r->penalty + r->half,
+            all[i].side->n_runs, all[i].side->label};
+    }
+    iso_status status = series.n > 0 ? iso_findings_series(figure, &series) : ISO_OK;
+    free(points);
+    return status;
+}
+
+static iso_status add_expected(iso_finding_figure *figure, const penalty *all, int64_t n) {
+    iso_series_point *points = calloc((size_t)n + 1, sizeof *points);
+    ISO_ASSERT(points != NULL);
+    iso_series series = {"Muennighoff's law", ISO_SERIES_LAW, 0, points};
+    for (int64_t i = 0; i < n; i++) {
+        const iso_reuse *r = &all[i].reuse;
+        if (isnan(r->expected.value)) continue;
+        points[series.n++] = (iso_series_point){
+            r->epochs, r->expected.value, r->expected.low, r->expected.high, 0, all[i].side->label};
+    }
+    iso_status status = series.n > 0 ? iso_findings_series(figure, &series) : ISO_OK;
+    free(points);
+    return status;
+}
+
+static iso_status add_penalty_figure(const reuse_part *p, const penalty *all, int64_t n) {
+    const iso_finding_figure empty = {
+        .key = "reuse",
+        .title = "What repeated text costs, by epochs",
+        .caption = "Loss on repeated text minus that of the same shape on unique text; above zero "
+                   "repeating costs. Bars are 95\xc2\xa0% of training noise, pooled over "
+                   "configurations, and of evaluation noise, paired over blocks of text. The "
+                   "paper's points are single runs at 7B, Tables 13 and 17 minus 12.",
+        .x = {"epochs", NULL, true, false},
+        .y = {"penalty of repeating", ISO_FINDINGS_UNIT, false, false}};
+    iso_finding_figure *figure;
+    ISO_TRY(iso_findings_figure(p->b->out, &figure, &empty));
+    ISO_TRY(add_measured(figure, all, n, true));
+    ISO_TRY(add_measured(figure, all, n, false));
+    ISO_TRY(add_expected(figure, all, n));
+    ISO_TRY(iso_findings_ghost_penalties(figure, 13, "paper, 7B strict"));
+    return iso_findings_ghost_penalties(figure, 17, "paper, 7B loose");
+}
+
+/* --- verdicts --- */
+
+/* Of the group's MoE nearest to 20 %, as for gaps; of its dense side where there is no MoE. */
+static iso_status add_verdict(const reuse_part *p, const iso_findings_view *view,
+                              const penalty *all, int64_t n) {
+    iso_answer answer = iso_answer_with_noise(&view->sides, &p->b->noise);
+    const iso_side *side = answer.moe ? answer.moe : answer.dense;
+    for (int64_t i = 0; i < n; i++) {
+        if (all[i].view != view || all[i].side != side) continue;
+        const iso_reuse *r = &all[i].reuse;
+        int64_t seeds = side->n_runs < all[i].once->n_runs ? side->n_runs : all[i].once->n_runs;
+        char *words = iso_findings_side_words(side), *said = iso_reuse_say(r);
+        char *key = iso_strf("reuse-%s", view->group);
+        char *question = iso_strf("What does repeating text cost under %s?", view->group);
+        const iso_findings_claim claim = {
+            .key = key,
+            .question = question,
+            .unit = ISO_FINDINGS_UNIT,
+            .sentence = iso_strf("For %s (%lld and %lld seeds): %s", words, (long long)side->n_runs,
+                                 (long long)all[i].once->n_runs, said),
+            .outcome = r->resolved ? ISO_VERDICT_RESOLVED : ISO_VERDICT_UNRESOLVED,
+            .value = r->penalty,
+            .low = r->penalty - r->half,
+            .high = r->penalty + r->half,
+            .n_seeds = seeds,
+            .n_runs = side->n_runs + all[i].once->n_runs};
+        iso_status status = iso_findings_claim_add(p->b, &claim);
+        free(words);
+        free(said);
+        free(key);
+        free(question);
+        return status;
+    }
+    return ISO_OK;
+}
+
+/* --- figures over activation rates --- */
+
+/* `strict_only`: figure 5, else 2b: unique, strict and loose at the baseline's first epochs. */
+static iso_status add_rates(const reuse_part *p, bool strict_only, bool gaps) {
+    char *key = iso_strf("%s%s", strict_only ? "5" : "2b", gaps ? "-gap" : "");
+    char *title =
+        iso_strf("%s against activation rate, %s", gaps ? "Gap to dense" : "Loss",
+                 strict_only ? "the same text repeated more often" : "by what text is repeated");
+    const iso_finding_figure empty = {
+        .key = key,
+        .title = title,
+        .caption = gaps ? "Every scheme against its own dense side, above zero the MoE is better. "
+                          "Bars are 95\xc2\xa0% of training and evaluation noise. The paper's "
+                          "points are single runs against its own dense baselines."
+                        : "Points are means over seeds, bars the 95\xc2\xa0% of training noise "
+                          "pooled over configurations.",
+        .x = {"activation rate", NULL, true, true},
+        .y = {gaps ? "gap to dense (dense minus MoE)" : "loss", ISO_FINDINGS_UNIT, false, false}};
+    iso_finding_figure *figure;
+    iso_status status = iso_findings_figure(p->b->out, &figure, &empty);
+    free(key);
+    free(title);
+    for (int64_t i = 0; i < p->n && status == ISO_OK; i++) {
+        const iso_findings_view *view = &p->views[i];
+        bool more = strncmp(view->group, "strict-e", 8) == 0;
+        if ((strict_only ? !is_strict(view) : more) || (gaps && !is_equal(view))) continue;
+        status = iso_findings_rate_series(p->b, figure, view, view->group, gaps);
+        iso_answer answer = iso_answer_with_noise(&view->sides, &p->b->noise);
+        char *name = iso_strf("dense, %s", view->group);
+        if (status == ISO_OK && !gaps && answer.dense)
+            status = iso_findings_level(p->b, figure, answer.dense, name);
+        free(name);
+    }
+    if (status != ISO_OK || !gaps) return status;
+    if (strict_only) {
+        ISO_TRY(iso_findings_ghost_gaps(figure, "3b-repeated-65B", "paper, 3B, 65B tokens"));
+        return iso_findings_ghost_gaps(figure, "3b-repeated-114B", "paper, 3B, 114B tokens");
+    }
+    ISO_TRY(iso_findings_ghost_gaps(figure, "7b-unique", "paper, 7B unique"));
+    ISO_TRY(iso_findings_ghost_gaps(figure, "7b-repeated-68B", "paper, 7B strict"));
+    return iso_findings_ghost_gaps(figure, "7b-two-epochs", "paper, 7B loose");
+}
+
+/* --- the whole --- */
+
+static iso_status add_group(const reuse_part *p, const iso_findings_view *view) {
+    char *key = iso_strf("gap-%s", view->group);
+    char *question =
+        iso_strf("Does an MoE beat dense at equal N and C, its text shared as %s?", view->group);
+    iso_status status = iso_findings_gap_verdict(p->b, view, key, question);
+    if (status == ISO_OK && view->sides.n > 0) status = add_table(p, view);
+    free(key);
+    free(question);
+    return status;
+}
+
+static iso_status fill(const reuse_part *p) {
+    int64_t n_penalties, n_strict = 0;
+    for (int64_t i = 0; i < p->n; i++) {
+        ISO_TRY(add_group(p, &p->views[i]));
+        n_strict += is_strict(&p->views[i]) && p->views[i].sides.n > 0;
+    }
+    penalty *all = find_penalties(&n_penalties, p);
+    iso_status status = ISO_OK;
+    for (int64_t i = 0; i < p->n && status == ISO_OK; i++)
+        status = add_verdict(p, &p->views[i], all, n_penalties);
+    if (status == ISO_OK && n_penalties > 0) status = add_penalties(p, all, n_penalties);
+    if (status == ISO_OK && n_penalties > 0) status = add_penalty_figure(p, all, n_penalties);
+    free(all);
+    if (status == ISO_OK && p->n > 0) status = add_rates(p, false, false);
+    if (status == ISO_OK && p->n > 0) status = add_rates(p, false, true);
+    if (status == ISO_OK && n_strict > 1) status = add_rates(p, true, false);
+    if (status == ISO_OK && n_strict > 1) status = add_rates(p, true, true);
+    return status;
+}
+
+iso_status iso_findings_add_reuse(iso_findings_build *b) {
+    json_t *groups = iso_findings_groups(b), *group;
+    reuse_part p = {.b = b};
+    size_t i;
+    iso_status status = ISO_OK;
+    json_array_foreach(groups, i, group) {
+        const char *name = json_string_value(group);
+        if (status != ISO_OK || !is_reuse_group(name) || p.n == MAX_GROUPS) continue;
+        status = iso_findings_view_make(&p.views[p.n], b, name);
+        if (status == ISO_OK) p.n++;
+    }
+    for (int64_t j = 0; j < p.n; j++)
+        if (strcmp(p.views[j].group, "unique") == 0) p.unique = &p.views[j];
+    bool any = false;
+    for (int64_t j = 0; j < p.n; j++) any = any || p.views[j].sides.n > 0;
+    if (status == ISO_OK && any) status = fill(&p);
+    for (int64_t j = 0; j < p.n; j++) iso_findings_view_release(&p.views[j]);
+    json_decref(groups);
+    return status;
+}

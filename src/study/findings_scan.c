@@ -1,0 +1,349 @@
+/* What a scan says: the optimum, the region in which the MoE is better, figures 1b and 2a. */
+#include "study/findings_build.h"
+
+#include "base/number.h"
+#include "study/optimum_say.h"
+#include "study/side_scan.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define N_CURVE 61 /* points of a fitted curve as drawn */
+
+typedef struct scan_part {
+    iso_findings_build *b;
+    const iso_findings_view *view;
+    const char *suffix;    /* of keys: "" or "-d2m" */
+    const char *of;        /* of titles: "" or ", d2m" */
+    const iso_side *dense; /* at C; NULL as yet */
+    const iso_side *twice; /* dense at 2C; NULL if there is none */
+    bool equal;            /* by the audit */
+    bool fitted;
+    iso_side_scan scan;
+    iso_scan_curve curve;
+    iso_optimum optimum;
+} scan_part;
+
+/* --- dense at 2C --- */
+
+/* "dense-2c", "scan-dense-2c-lr0.5". */
+static bool is_twice(const char *side) {
+    const char *at = strstr(side, "dense-2c");
+    return at && (at == side || at[-1] == '-') && (at[8] == '\0' || at[8] == '-');
+}
+
+/* Of a sweep's candidates the one that got the other seeds. */
+static const iso_side *find_twice(const iso_findings_build *b) {
+    const iso_side *best = NULL;
+    for (int64_t i = 0; i < b->all.n; i++) {
+        const iso_side *side = &b->all.sides[i];
+        if (side->is_moe || !is_twice(iso_findings_run_of(b, side->runs[0])->side)) continue;
+        bool better = !best || side->n_runs > best->n_runs ||
+                      (side->n_runs == best->n_runs && side->mean_bpc < best->mean_bpc);
+        if (better) best = side;
+    }
+    return best;
+}
+
+/* --- the fit --- */
+
+static iso_status fit(scan_part *p) {
+    iso_status status = iso_side_scan_make(&p->scan, &p->view->sides);
+    if (status == ISO_OK) {
+        p->scan.scan.other_noise =
+            iso_findings_other_noise(p->b, p->scan.points, p->scan.scan.n_points, &p->scan.level);
+        status = iso_scan_curve_fit(&p->curve, &p->scan.scan);
+    }
+    p->fitted = status == ISO_OK;
+    if (p->fitted) p->optimum = iso_optimum_find(&p->curve);
+    if (status == ISO_ERR_MEMORY || p->fitted) return status;
+    char *why = iso_strf("%s", iso_error_message());
+    status = iso_findings_note(p->b->out, "No optimum of %s: %s.", p->view->group, why);
+    free(why);
+    return status;
+}
+
+/* --- verdicts --- */
+
+static iso_status add_claim(scan_part *p, const char *key, iso_findings_claim claim) {
+    char *own = iso_strf("%s%s", key, p->suffix);
+    claim.key = own;
+    claim.n_seeds = iso_findings_seeds(&p->view->sides);
+    claim.n_runs = p->view->n_finished;
+    iso_status status = iso_findings_claim_add(p->b, &claim);
+    free(own);
+    return status;
+}
+
+static iso_status add_optimum(scan_part *p) {
+    const iso_optimum *o = &p->optimum;
+    bool below = o->outcome == ISO_OPTIMUM_AT_OR_BELOW || o->outcome == ISO_OPTIMUM_UNRESOLVED;
+    bool above = o->outcome == ISO_OPTIMUM_AT_OR_ABOVE || o->outcome == ISO_OPTIMUM_UNRESOLVED;
+    ISO_TRY(add_claim(p, "optimum",
+                      (iso_findings_claim){
+                          .question = "Which activation rate is best at equal N and C?",
+                          .unit = "activation rate",
+                          .sentence = iso_optimum_say(&p->curve, o),
+                          .outcome = below && above ? ISO_VERDICT_UNRESOLVED : ISO_VERDICT_RESOLVED,
+                          .value = exp(o->at),
+                          .low = below ? NAN : exp(o->low),
+                          .high = above ? NAN : exp(o->high)}));
+    return add_claim(p, "gap-at-optimum",
+                     (iso_findings_claim){
+                         .question = "How far is the best MoE of the scan from dense?",
+                         .unit = ISO_FINDINGS_UNIT,
+                         .sentence = iso_optimum_say_gap(&p->curve, o),
+                         .outcome = o->gap_outcome == ISO_GAP_UNRESOLVED ? ISO_VERDICT_UNRESOLVED
+                                                                         : ISO_VERDICT_RESOLVED,
+                         .value = o->gap,
+                         .low = o->gap - o->gap_half,
+                         .high = o->gap + o->gap_half});
+}
+
+/* Of an end: where the curve crosses, or the end of what is surely better. */
+static double end_of(const iso_crossing *crossing, double end) {
+    return exp(crossing->kind == ISO_CROSSING_BEYOND ? end : crossing->inner);
+}
+
+static iso_status add_region(scan_part *p) {
+    iso_region region = iso_region_find(&p->curve, &p->optimum);
+    bool none = region.low.kind == ISO_CROSSING_NONE;
+    return add_claim(
+        p, "region",
+        (iso_findings_claim){.question = "At which activation rates does the MoE beat dense?",
+                             .unit = "activation rate",
+                             .sentence = iso_region_say(&p->curve, &region),
+                             .outcome = none ? ISO_VERDICT_UNRESOLVED : ISO_VERDICT_RESOLVED,
+                             .value = none ? NAN : exp(p->optimum.at),
+                             .low = none ? NAN : end_of(&region.low, p->curve.low),
+                             .high = none ? NAN : end_of(&region.high, p->curve.high)});
+}
+
+static iso_status add_twice(scan_part *p) {
+    iso_answer answer = iso_answer_with_noise(&p->view->sides, &p->b->noise);
+    if (!p->twice || !answer.moe) return ISO_OK;
+    iso_gap gap = iso_gap_estimate(p->twice, answer.moe, &p->b->noise);
+    char size[ISO_NUMBER_BYTES], half[ISO_NUMBER_BYTES], rate[ISO_NUMBER_BYTES];
+    int digits = iso_number_decimals(gap.half);
+    iso_number_percent(rate, answer.moe->activation_rate, 0);
+    bool unknown = isnan(gap.half);
+    iso_str text = {0};
+    iso_str_appendf(&text, "%sthe MoE at %s activation scores %s ",
+                    gap.resolved
+                        ? "Against dense at twice the compute, "
+                        : "Not resolved at this size: against dense at twice the compute, ",
+                    rate, iso_number_fixed(size, fabs(gap.bpc), digits));
+    if (!unknown) iso_str_appendf(&text, "\xc2\xb1 %s ", iso_number_fixed(half, gap.half, digits));
+    iso_str_appendf(&text, ISO_FINDINGS_UNIT " %s (95\xc2\xa0%%; %lld and %lld seeds%s).",
+                    gap.bpc >= 0.0 ? "lower (better)" : "higher (worse)",
+                    (long long)p->twice->n_runs, (long long)answer.moe->n_runs,
+                    unknown ? "; nothing is known of noise" : "");
+    return add_claim(p, "gap-2c",
+                     (iso_findings_claim){
+                         .question = "How far is the MoE from dense at twice its compute?",
+                         .unit = ISO_FINDINGS_UNIT,
+                         .sentence = text.data,
+                         .outcome = gap.resolved ? ISO_VERDICT_RESOLVED : ISO_VERDICT_UNRESOLVED,
+                         .value = gap.bpc,
+                         .low = gap.bpc - gap.half,
+                         .high = gap.bpc + gap.half});
+}
+
+/* --- figures --- */
+
+/* The fitted curve (or its distance to dense) with a band pointwise; of losses without what
+ * evaluation moves, which all rates share. */
+static iso_status add_curve(scan_part *p, iso_finding_figure *figure, bool gaps) {
+    iso_series_point points[N_CURVE];
+    iso_scan_critical critical = iso_scan_pointwise(&p->curve);
+    for (int i = 0; i < N_CURVE; i++) {
+        double x = p->curve.low + (p->curve.high - p->curve.low) * i / (N_CURVE - 1);
+        iso_scan_contrast at = gaps ? iso_scan_gap(&p->curve, x) : iso_scan_value(&p->curve, x);
+        iso_scan_estimate estimate = iso_scan_curve_estimate(&p->curve, &at);
+        if (!gaps) estimate.evaluation = 0.0;
+        double half = iso_scan_half(&estimate, &critical);
+        points[i] = (iso_series_point){.x = exp(x),
+                                       .y = estimate.value,
+                                       .low = estimate.value - half,
+                                       .high = estimate.value + half};
+    }
+    const iso_series series = {"fit", ISO_SERIES_FIT, N_CURVE, points};
+    return iso_findings_series(figure, &series);
+}
+
+static iso_status add_span(scan_part *p, iso_finding_figure *figure) {
+    const iso_optimum *o = &p->optimum;
+    iso_series_point point = {.x = exp(o->at), .y = NAN, .low = exp(o->low), .high = exp(o->high)};
+    const iso_series series = {"best rate, 95 %", ISO_SERIES_SPAN, 1, &point};
+    return o->outcome == ISO_OPTIMUM_UNRESOLVED ? ISO_OK : iso_findings_series(figure, &series);
+}
+
+static const iso_finding_axis rate_axis = {"activation rate", NULL, true, true};
+static const iso_finding_axis loss_axis = {"loss", ISO_FINDINGS_UNIT, false, false};
+static const iso_finding_axis gap_axis = {"gap to dense (dense minus MoE)", ISO_FINDINGS_UNIT,
+                                          false, false};
+
+static iso_status add_losses(scan_part *p) {
+    iso_finding_figure *figure;
+    char *key = iso_strf("1b%s", p->suffix);
+    char *title =
+        iso_strf("Loss against activation rate %s%s",
+                 p->equal ? "at equal N and C" : "(the runs are not equal: no comparison)", p->of);
+    char *caption = iso_strf(
+        "Points are means over seeds (at least %lld a side), bars the 95\xc2\xa0%% of training "
+        "noise pooled over configurations; what the sample of text adds moves all points alike. "
+        "%s%s",
+        (long long)iso_findings_seeds(&p->view->sides),
+        p->fitted ? "The curve is fitted in the logarithm of the rate, its band 95\xc2\xa0% at "
+                    "each rate. "
+                  : "",
+        p->fitted && p->optimum.outcome == ISO_OPTIMUM_UNRESOLVED
+            ? "Which rate is best is not resolved."
+        : p->fitted ? "The vertical band is the 95\xc2\xa0% interval of the best rate."
+                    : "");
+    const iso_finding_figure empty = {
+        .key = key, .title = title, .caption = caption, .x = rate_axis, .y = loss_axis};
+    iso_status status = iso_findings_figure(p->b->out, &figure, &empty);
+    free(key);
+    free(title);
+    free(caption);
+    ISO_TRY(status);
+    ISO_TRY(iso_findings_rate_series(p->b, figure, p->view, "MoE, C", false));
+    if (p->fitted) ISO_TRY(add_curve(p, figure, false));
+    if (p->fitted) ISO_TRY(add_span(p, figure));
+    if (p->dense) ISO_TRY(iso_findings_level(p->b, figure, p->dense, "dense, C"));
+    return p->twice ? iso_findings_level(p->b, figure, p->twice, "dense, 2C") : ISO_OK;
+}
+
+static iso_status add_gaps(scan_part *p) {
+    iso_finding_figure *figure;
+    char *key = iso_strf("1b-gap%s", p->suffix);
+    char *title = iso_strf("Gap to dense against activation rate%s", p->of);
+    char *caption = iso_strf(
+        "Above zero the MoE is better. Bars are 95\xc2\xa0%% of training noise, pooled over "
+        "configurations, and of evaluation noise, paired over blocks of text; at least %lld seeds "
+        "a side. The paper's points are single runs against its own dense baselines at the same C, "
+        "without intervals.",
+        (long long)iso_findings_seeds(&p->view->sides));
+    const iso_finding_figure empty = {
+        .key = key, .title = title, .caption = caption, .x = rate_axis, .y = gap_axis};
+    iso_status status = iso_findings_figure(p->b->out, &figure, &empty);
+    free(key);
+    free(title);
+    free(caption);
+    ISO_TRY(status);
+    ISO_TRY(iso_findings_rate_series(p->b, figure, p->view, "MoE", true));
+    if (p->fitted) ISO_TRY(add_curve(p, figure, true));
+    if (p->fitted) ISO_TRY(add_span(p, figure));
+    ISO_TRY(iso_findings_ghost_gaps(figure, "2b-unique", "paper, 2B"));
+    return iso_findings_ghost_gaps(figure, "7b-unique", "paper, 7B");
+}
+
+/* --- a scan --- */
+
+static iso_status fill(scan_part *p) {
+    iso_answer answer = iso_answer_with_noise(&p->view->sides, &p->b->noise);
+    char *key = iso_strf("gap%s", p->suffix), *table = iso_strf("gaps%s", p->suffix);
+    char *title = iso_strf("MoEs against dense%s", p->of);
+    p->dense = answer.dense;
+    p->equal = p->view->sides.audit && p->view->sides.audit->verdict != ISO_VERDICT_NOT_EQUAL;
+    iso_status status = iso_findings_gap_verdict(p->b, p->view, key,
+                                                 "Does an MoE beat dense at equal N, C and data?");
+    if (status == ISO_OK && p->equal && answer.moe && answer.dense) {
+        status = fit(p);
+        if (status == ISO_OK && p->fitted) status = add_optimum(p);
+        if (status == ISO_OK && p->fitted) status = add_region(p);
+        if (status == ISO_OK) status = add_twice(p);
+        if (status == ISO_OK)
+            status = iso_findings_gap_table(p->b, p->view, p->twice, table, title);
+    }
+    if (status == ISO_OK && p->view->sides.n > 0) status = add_losses(p);
+    if (status == ISO_OK && p->equal && answer.moe && answer.dense) status = add_gaps(p);
+    free(key);
+    free(table);
+    free(title);
+    return status;
+}
+
+static iso_status add_scan(iso_findings_build *b, const char *group) {
+    iso_findings_view view;
+    bool only = strcmp(group, "scan") == 0;
+    char *suffix = iso_strf("%s%s", only ? "" : "-", only ? "" : group);
+    char *of = only ? iso_strf("%s", "") : iso_strf(", %s tokens of dense", group + 1);
+    iso_status status = iso_findings_view_make(&view, b, group);
+    if (status == ISO_OK) {
+        scan_part p = {.b = b,
+                       .view = &view,
+                       .suffix = suffix,
+                       .of = of,
+                       .twice = only ? find_twice(b) : NULL};
+        status = fill(&p);
+        iso_side_scan_release(&p.scan);
+        iso_findings_view_release(&view);
+    }
+    free(suffix);
+    free(of);
+    return status;
+}
+
+/* --- a scan that holds tokens --- */
+
+static iso_status add_held_tokens(iso_findings_build *b) {
+    iso_findings_view view;
+    iso_finding_figure *figure;
+    ISO_TRY(iso_findings_view_make(&view, b, ""));
+    iso_answer answer = iso_answer_with_noise(&view.sides, &b->noise);
+    const iso_findings_claim claim = {
+        .key = "gap",
+        .question = "Does an MoE beat dense at equal N, C and data?",
+        .unit = ISO_FINDINGS_UNIT,
+        .sentence =
+            iso_strf("No comparison: the study holds tokens, so that compute grows with the "
+                     "activation rate; %lld runs have finished, at least %lld seeds a side.",
+                     (long long)view.n_finished, (long long)iso_findings_seeds(&view.sides)),
+        .outcome = ISO_VERDICT_REFUSED,
+        .value = NAN,
+        .low = NAN,
+        .high = NAN,
+        .n_seeds = iso_findings_seeds(&view.sides),
+        .n_runs = view.n_finished};
+    const iso_finding_figure empty = {
+        .key = "2a",
+        .title = "Loss against activation rate at equal N and tokens",
+        .caption = "Every side sees the same tokens, so that training compute grows with the "
+                   "activation rate: no comparison at equal compute. Points are means over seeds, "
+                   "bars the 95\xc2\xa0% of training noise pooled over configurations.",
+        .x = rate_axis,
+        .y = loss_axis};
+    iso_status status = iso_findings_claim_add(b, &claim);
+    if (status == ISO_OK && view.sides.n > 0) {
+        status = iso_findings_figure(b->out, &figure, &empty);
+        if (status == ISO_OK)
+            status = iso_findings_rate_series(b, figure, &view, "MoE, equal tokens", false);
+        if (status == ISO_OK && answer.dense)
+            status = iso_findings_level(b, figure, answer.dense, "dense, equal tokens");
+    }
+    iso_findings_view_release(&view);
+    return status;
+}
+
+static bool is_data_size(const char *group) {
+    return group[0] == 'd' && isdigit((unsigned char)group[1]);
+}
+
+iso_status iso_findings_add_scans(iso_findings_build *b) {
+    json_t *groups = iso_findings_groups(b), *group;
+    size_t i;
+    iso_status status = ISO_OK;
+    if (b->study && b->study->kind == ISO_STUDY_SCAN && b->study->hold == ISO_STUDY_HOLD_TOKENS)
+        status = add_held_tokens(b);
+    json_array_foreach(groups, i, group) {
+        const char *name = json_string_value(group);
+        if (status == ISO_OK && (strcmp(name, "scan") == 0 || is_data_size(name)))
+            status = add_scan(b, name);
+    }
+    json_decref(groups);
+    return status;
+}
