@@ -32,7 +32,7 @@ static iso_status write_figure(const char *folder, const iso_finding_figure *fig
 
 static iso_status write_table(const char *folder, const iso_finding_table *table) {
     iso_str csv = {0};
-    char *name = iso_finding_file_name(table->key);
+    char *name = iso_table_data_name(table->key);
     iso_study_table_csv(&csv, table);
     iso_status status = write_text(folder, "data", name, "csv", &csv);
     iso_str_release(&csv);
@@ -42,15 +42,16 @@ static iso_status write_table(const char *folder, const iso_finding_table *table
 
 /* --- keys --- */
 
-static const char *key_at(const iso_findings *findings, int64_t i) {
-    return i < findings->n_figures ? findings->figures[i].key
-                                   : findings->tables[i - findings->n_figures].key;
+/* The name of the data of the i-th: figures, then tables. */
+static char *data_name(const iso_findings *findings, int64_t i) {
+    if (i < findings->n_figures) return iso_finding_file_name(findings->figures[i].key);
+    return iso_table_data_name(findings->tables[i - findings->n_figures].key);
 }
 
 static bool has_file(const iso_findings *findings, const char *name, int64_t n) {
     bool found = false;
     for (int64_t i = 0; i < n && !found; i++) {
-        char *other = iso_finding_file_name(key_at(findings, i));
+        char *other = data_name(findings, i);
         found = strcmp(other, name) == 0;
         free(other);
     }
@@ -60,12 +61,13 @@ static bool has_file(const iso_findings *findings, const char *name, int64_t n) 
 /* Two of one name would overwrite each other's data without a word. */
 static iso_status check_names(const iso_findings *findings) {
     for (int64_t i = 0; i < findings->n_figures + findings->n_tables; i++) {
-        char *name = iso_finding_file_name(key_at(findings, i));
-        bool is_taken = has_file(findings, name, i);
+        char *name = data_name(findings, i);
+        iso_status status = ISO_OK;
+        if (has_file(findings, name, i))
+            status = iso_fail(ISO_ERR_DATA, "findings: two figures or tables would be data/%s.csv",
+                              name);
         free(name);
-        if (is_taken)
-            return iso_fail(ISO_ERR_DATA, "findings: two figures or tables are kept under '%s'",
-                            key_at(findings, i));
+        ISO_TRY(status);
     }
     return ISO_OK;
 }
@@ -85,7 +87,7 @@ static void remove_former(const char *folder, const json_t *list, const iso_find
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *key = json_string_value(json_object_get(json_array_get(list, i), "key"));
         if (!key) continue;
-        char *name = iso_finding_file_name(key);
+        char *name = is_figure ? iso_finding_file_name(key) : iso_table_data_name(key);
         if (is_figure && !has_file(findings, name, findings->n_figures))
             remove_file(folder, "figures", name, "svg");
         if (!has_file(findings, name, n)) remove_file(folder, "data", name, "csv");

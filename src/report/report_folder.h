@@ -1,7 +1,7 @@
 /* report_folder.h - a study's report as a folder: the page, a file for each figure, the data.
  *
- * Owns: FOLDER/index.html, figures/KEY.svg, data/KEY.csv, findings.json (docs/formats.md, "Study
- * report"). Does not own: anything else that lies there.
+ * Owns: FOLDER/index.html, figures/KEY.svg, data/KEY.csv, data/table-KEY.csv, findings.json
+ * (docs/formats.md, "Study report"). Does not own: anything else that lies there.
  *
  * (I1) every file is replaced as a whole, durably; findings.json and index.html come last;
  * (I2) files of a former report that this one does not have are removed, no others;

@@ -4,6 +4,7 @@
 
 #include "report/markup.h"
 #include "report/page.h"
+#include "report/study_labels.h"
 #include "report/study_legend.h"
 #include "report/study_words.h"
 #include "report/svg.h"
@@ -287,6 +288,33 @@ static void draw_points(const canvas *c, int64_t i_series) {
     }
 }
 
+/* What is known of single points: a side's name, a scheme. The paper's keep theirs to tooltips. */
+static void draw_labels(const canvas *c) {
+    int64_t n = 0, n_spots = 0;
+    for (int64_t i = 0; i < c->figure->n; i++) n += c->figure->series[i].n;
+    iso_label_spot *spots = calloc((size_t)n + 1, sizeof *spots);
+    ISO_ASSERT(spots);
+    for (int64_t i = 0; i < c->figure->n; i++) {
+        const iso_series *series = &c->figure->series[i];
+        if (series->kind != ISO_SERIES_MEASURED) continue;
+        for (int64_t j = 0; j < series->n; j++) {
+            const iso_series_point *point = &series->points[j];
+            double y = iso_plot_y(c->plot, point->y);
+            bool has_interval = isfinite(point->low) && isfinite(point->high);
+            if (!is_point(series, point) || !isfinite(y)) continue;
+            spots[n_spots++] = (iso_label_spot){
+                .x = iso_plot_x(c->plot, dodge(c, i, point->x)),
+                .y = y,
+                .low = has_interval ? iso_plot_y(c->plot, point->low) : y,
+                .high = has_interval ? iso_plot_y(c->plot, point->high) : y,
+                .text = point->label,
+            };
+        }
+    }
+    iso_study_labels_draw(c->plot, spots, n_spots);
+    free(spots);
+}
+
 static void draw_zero(const canvas *c) {
     const iso_axis *y = &c->plot->y;
     double xs[2] = {c->plot->x.min, c->plot->x.max}, zeros[2] = {0.0, 0.0};
@@ -341,6 +369,7 @@ static void draw_figure(iso_str *out, const void *ctx, const char *id, double wi
     draw_kind(&c, ISO_SERIES_LEVEL, false);
     draw_kind(&c, ISO_SERIES_FIT, false);
     draw_kind(&c, ISO_SERIES_MEASURED, false);
+    draw_labels(&c);
     free(c.classes);
     iso_plot_close(&plot);
 }
@@ -384,7 +413,7 @@ static const char file_style[] =
     "stroke-linejoin:round}"
     ".paper{fill:#fff}.grid{stroke:#d5d8dd;fill:none}.axis,.tick{stroke:#565b63;fill:none}"
     ".line{fill:none;stroke-width:2;stroke-linejoin:round}.line.thin{stroke-width:1.2}"
-    ".line.whisker{stroke-width:1.6;stroke-dasharray:none}.dot{stroke:#fff;stroke-width:1}"
+    ".dot{stroke:#fff;stroke-width:1}"
     ".band{fill-opacity:.16;stroke:none}.span{fill-opacity:.1;stroke:none}"
     ".line.zero{stroke:#565b63;stroke-width:1}"
     ".line.s0{stroke:#1a1c1f;stroke-dasharray:7 4}.line.alt{stroke-dasharray:2 4}"
@@ -394,6 +423,7 @@ static const char file_style[] =
     ".line.s4{stroke:#a33d80;stroke-dasharray:10 3 2 3}"
     ".line.s5{stroke:#8a6500;stroke-dasharray:2 2}"
     ".line.s6{stroke:#4a5fc1;stroke-dasharray:12 2 2 2 2 2}"
+    ".line.whisker{stroke-width:1.6;stroke-dasharray:none}"
     ".dot.s0,.band.s0,.span.s0{fill:#1a1c1f}.dot.s1,.band.s1,.span.s1{fill:#0067a5}"
     ".dot.s2,.band.s2,.span.s2{fill:#c44e00}.dot.s3,.band.s3,.span.s3{fill:#007a58}"
     ".dot.s4,.band.s4,.span.s4{fill:#a33d80}.dot.s5,.band.s5,.span.s5{fill:#8a6500}"

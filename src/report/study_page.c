@@ -20,6 +20,12 @@ char *iso_finding_file_name(const char *key) {
     return name;
 }
 
+char *iso_table_data_name(const char *key) {
+    char *name = iso_finding_file_name(key), *out = iso_strf("table-%s", name);
+    free(name);
+    return out;
+}
+
 /* --- a verdict's interval as a drawing --- */
 
 #define BAR_WIDTH  340.0
@@ -202,11 +208,9 @@ static void append_tables(iso_str *out, const iso_study_page *page) {
     if (findings->n_tables == 0) return;
     iso_page_section(out, "tables", "Tables");
     for (int64_t i = 0; i < findings->n_tables; i++) {
-        char *name = iso_finding_file_name(findings->tables[i].key);
-        char *id = iso_strf("table-%s", name);
-        iso_study_table_html(out, &findings->tables[i], id);
+        char *name = iso_table_data_name(findings->tables[i].key);
+        iso_study_table_html(out, &findings->tables[i], name);
         iso_str_appendf(out, "<p class=\"files\"><a href=\"data/%s.csv\">CSV</a></p>\n", name);
-        free(id);
         free(name);
     }
     iso_page_section_close(out);

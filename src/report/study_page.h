@@ -24,12 +24,14 @@ typedef struct iso_study_page {
     const json_t *manifest; /* NULL: none is at hand */
 } iso_study_page;
 
-/* Appends the whole page. Links lead to figures/KEY.svg and data/KEY.csv beside it. */
+/* Appends the whole page. Links lead to the files beside it (report_folder.h). */
 void iso_study_page_make(iso_str *out, const iso_study_page *page);
 
-/* The name of a figure's or table's files, and its id in the page: its key, other characters than
- * letters, digits, "-" and "_" as "-". The caller frees it. */
+/* The name of a figure's files: its key, other characters than letters, digits, "-" and "_" as "-".
+ * The caller frees it. */
 char *iso_finding_file_name(const char *key);
+/* Of a table's data: "table-" before that, since a figure may have the same key. */
+char *iso_table_data_name(const char *key);
 
 /* study_made.c: what was run, by which version, and how to repeat it. */
 void iso_study_section_made(iso_str *out, const iso_study_page *page);

@@ -111,6 +111,39 @@ static void test_plot_is_described(void **state) {
     iso_str_release(&out);
 }
 
+/* The labels of an axis: what stands below the plot. */
+static void has_labels(iso_axis x, const char *const *expected, int n) {
+    iso_plot plot;
+    iso_str out = {0};
+    iso_axis y = {.min = 0, .max = 1};
+    iso_plot_open(&plot, &out, "p", "Title", "Description", 700, 300, x, y);
+    iso_plot_close(&plot);
+    for (int i = 0; i < n; i++)
+        if (!strstr(out.data, expected[i])) fail_msg("no '%s' in %s", expected[i], out.data);
+    iso_str_release(&out);
+}
+
+static void test_tick_labels(void **state) {
+    /* Learning rates: a factor before the power, all alike. */
+    has_labels((iso_axis){.min = 2.5e-4, .max = 2.4e-3, .is_log = true},
+               (const char *const[]){">5\xc2\xb7"
+                                     "10\xe2\x81\xbb\xe2\x81\xb4<",
+                                     ">10\xe2\x81\xbb\xc2\xb3<",
+                                     ">2\xc2\xb7"
+                                     "10\xe2\x81\xbb\xc2\xb3<"},
+               3);
+    has_labels((iso_axis){.min = 2e4, .max = 9e5, .is_log = true},
+               (const char *const[]){">5\xc2\xb7"
+                                     "10\xe2\x81\xb4<",
+                                     ">10\xe2\x81\xb5<"},
+               2);
+    /* Activation rates below a hundredth. */
+    has_labels((iso_axis){.min = 0.004, .max = 0.3, .is_log = true, .style = ISO_AXIS_PERCENT},
+               (const char *const[]){">0.5\xc2\xa0%<", ">1\xc2\xa0%<", ">10\xc2\xa0%<"}, 3);
+    has_labels((iso_axis){.min = 0.012, .max = 0.06, .is_log = true, .style = ISO_AXIS_PERCENT},
+               (const char *const[]){">1.5\xc2\xa0%<", ">2\xc2\xa0%<"}, 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linear_ticks),
@@ -119,6 +152,7 @@ int main(void) {
         cmocka_unit_test(test_degenerate_axes),
         cmocka_unit_test(test_plot),
         cmocka_unit_test(test_plot_is_described),
+        cmocka_unit_test(test_tick_labels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
