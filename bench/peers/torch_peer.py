@@ -21,6 +21,7 @@ pages back.
 """
 
 import argparse
+import ctypes
 import hashlib
 import json
 import os
@@ -136,7 +137,9 @@ def status_bytes(key):
 def memory(make_step, shape, options, name):
     """What whole steps hold beyond the state, as `isomoe bench` counts it: VmHWM less what the process held before it
     made the model, less 16 bytes a parameter. A tiny model goes first, so that loaded code is not counted."""
-    make_step(replace(shape, vocab_size=64, num_hidden_layers=2, batch=shape.router_aux_group))()
+    sizes = {"vocab_size": 64, "hidden_size": 16 * shape.num_attention_heads, "intermediate_size": 64, "S": 64}
+    make_step(replace(shape, **sizes, num_hidden_layers=2, batch=shape.router_aux_group))()
+    ctypes.CDLL(None).malloc_trim(0)  # what the tiny model left must not be there to be used again
     start = status_bytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     step = make_step(shape)
