@@ -46,12 +46,19 @@ VEC_INLINE void choose_next(const float *p, int64_t E, vec *last, vec_int *choic
     *choice = found;
 }
 
+static int64_t padded(int64_t E) {
+    return cpu_ceil_div(E, VEC_LANES) * VEC_LANES;
+}
+
 /* n <= VEC_LANES tokens from t on. A row with a NaN is NaN all over, because its sum is: it chooses
  * experts 0, 1, .., which are legal; its gates tell. */
 static void route_lanes(const route_job *job, float *p, int64_t t, int64_t n) {
-    int64_t E = job->E, K = job->K;
-    if (n < VEC_LANES) memset(p, 0, (size_t)(E * VEC_LANES) * sizeof *p);
-    ISO_ISA_NAME(iso_cpu_transpose)(p, VEC_LANES, job->in + t * E, E, n, E);
+    int64_t E = job->E, K = job->K, ld = padded(E);
+    float *rows = p + ld * VEC_LANES; /* whole squares are transposed faster than parts */
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t e = 0; e < E; e += VEC_LANES)
+            vec_store(rows + i * ld + e, vec_load_upto(job->in + (t + i) * E + e, E - e));
+    ISO_ISA_NAME(iso_cpu_transpose)(p, VEC_LANES, rows, ld, VEC_LANES, ld);
     vec sum = softmax_lanes(p, E), last = vec_set(2), chosen = {0};
     vec_int is_number = sum == sum, choice = (vec_int){0} - 1;
     for (int32_t k = 0; k < K; k++) {
@@ -66,13 +73,16 @@ static void route_lanes(const route_job *job, float *p, int64_t t, int64_t n) {
     }
     for (int64_t i = 0; job->norm_topk && i < n; i++)
         for (int64_t k = 0; k < K; k++) job->gate[(t + i) * K + k] /= chosen[i];
-    ISO_ISA_NAME(iso_cpu_transpose)(job->out + t * E, E, p, VEC_LANES, E, n);
+    ISO_ISA_NAME(iso_cpu_transpose)(rows, ld, p, VEC_LANES, ld, VEC_LANES);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t e = 0; e < E; e += VEC_LANES)
+            vec_store_upto(job->out + (t + i) * E + e, vec_load(rows + i * ld + e), E - e);
 }
 
 static void router_fwd_piece(void *ctx, int64_t i_piece, int i_thread) {
     const route_job *job = ctx;
     int64_t end = cpu_min(job->T, (i_piece + 1) * job->block_rows);
-    float *p = job->scratch + i_thread * job->E * VEC_LANES;
+    float *p = job->scratch + i_thread * 2 * padded(job->E) * VEC_LANES;
     for (int64_t t = i_piece * job->block_rows; t < end; t += VEC_LANES)
         route_lanes(job, p, t, cpu_min(VEC_LANES, end - t));
 }
@@ -82,7 +92,7 @@ static void router_fwd(iso_exec *ex, void *probs, int32_t *expert, void *gate, c
     int64_t mark = iso_arena_mark(&ex->scratch), n_threads = iso_exec_n_threads(ex);
     route_job job = {.out = probs, .expert = expert, .gate = gate, .in = logits, .T = T, .E = E};
     job.K = K, job.norm_topk = norm_topk, job.block_rows = 128;
-    job.scratch = iso_arena_take(&ex->scratch, n_threads * E * VEC_LANES, sizeof(float));
+    job.scratch = iso_arena_take(&ex->scratch, 2 * n_threads * padded(E) * VEC_LANES, sizeof(float));
     if (!ex->measuring)
         iso_exec_pieces(ex, cpu_ceil_div(T, job.block_rows), router_fwd_piece, &job);
     iso_arena_rewind(&ex->scratch, mark);
