@@ -104,9 +104,10 @@ def work_of(facts):
 
 
 def block_steps(side, seconds):
-    """How many steps take about so long, and their time; the first block also warms up."""
-    side.run(1)
+    """How many steps take about so long, and their time. The first also warms up: only a long one is believed."""
     one = side.run(1)
+    if one < seconds:
+        one = side.run(1)
     n = max(1, round(seconds / one))
     return n, n * one
 
