@@ -92,7 +92,8 @@ static void router_fwd(iso_exec *ex, void *probs, int32_t *expert, void *gate, c
     int64_t mark = iso_arena_mark(&ex->scratch), n_threads = iso_exec_n_threads(ex);
     route_job job = {.out = probs, .expert = expert, .gate = gate, .in = logits, .T = T, .E = E};
     job.K = K, job.norm_topk = norm_topk, job.block_rows = 128;
-    job.scratch = iso_arena_take(&ex->scratch, 2 * n_threads * padded(E) * VEC_LANES, sizeof(float));
+    int64_t n_floats = n_threads * 2 * padded(E) * VEC_LANES;
+    job.scratch = iso_arena_take(&ex->scratch, n_floats, sizeof(float));
     if (!ex->measuring)
         iso_exec_pieces(ex, cpu_ceil_div(T, job.block_rows), router_fwd_piece, &job);
     iso_arena_rewind(&ex->scratch, mark);
