@@ -138,6 +138,20 @@ static void check_flops(const iso_counters *counters, const iso_shape *shape, in
     }
 }
 
+/* By operation: FLOPs add up to all that ran; bytes of the two whose operands are all there is. */
+static void check_ops(const iso_trainer *trainer, iso_dtype dtype) {
+    const iso_counters *counters = &trainer->train_counters;
+    int64_t n_bytes = trainer->model->params.n_elements * iso_dtype_bytes(dtype);
+    __int128 sum = 0;
+    for (int op = 0; op < ISO_OP_N; op++) {
+        sum += counters->op_flops[op];
+        assert_true((counters->op_bytes[op] > 0) == (counters->calls[op] > 0));
+    }
+    assert_true(sum == counters->executed_flops);
+    assert_true(counters->op_bytes[ISO_OP_SUM_SQUARES] == n_bytes);
+    assert_true(counters->op_bytes[ISO_OP_ADAMW] == 7 * n_bytes); /* reads four, writes three */
+}
+
 static void check_step(const iso_shape *shape, const char *backend, iso_dtype dtype,
                        int64_t micro_batch) {
     const int64_t B = 4, S = shape->max_position_embeddings;
@@ -151,6 +165,7 @@ static void check_step(const iso_shape *shape, const char *backend, iso_dtype dt
     tiny_batch(inputs, targets, B, S, shape->vocab_size, 1);
     tiny_check(iso_trainer_step(trainer, 1, inputs, targets, &result));
     check_flops(&trainer->train_counters, shape, B * S);
+    check_ops(trainer, dtype);
     /* Scoring is booked elsewhere. */
     iso_counters before = trainer->train_counters;
     iso_model_score(trainer->model, inputs, targets, micro_batch, nats);
