@@ -11,10 +11,10 @@
 #include "ops/cpu/panel.h"
 
 #define BLOCK_ROWS   64
-#define PACK_STRIPS  2    /* packed in a piece */
-#define PACK_ROWS    64   /* the same, of what is packed row by row; even */
-#define CHUNK_TOKENS 1024 /* of which x is packed at a time: it should stay in the last cache */
-#define BLOCK_TOKENS 512  /* a strip of x and a panel of dy should stay in the first two */
+#define PACK_STRIPS  2   /* packed in a piece */
+#define PACK_ROWS    64  /* the same, of what is packed row by row; even */
+#define BLOCK_TOKENS 512 /* a strip of x and a panel of dy should stay in the first two caches */
+#define CHUNK_BYTES  ((int64_t)4 << 20) /* of x packed at a time: it should stay in the last one */
 
 typedef struct linear_job {
     iso_tensor out, base;
@@ -126,9 +126,16 @@ static void weight_piece(void *ctx, int64_t i_piece, int i_thread) {
     }
 }
 
-/* Rows of dw in a piece: about 96, whole panels, an even number of pieces. */
+/* Tokens in a chunk: whole blocks. */
+static int64_t chunk_tokens(int64_t T, int64_t N, bool is_half) {
+    int64_t n_blocks = CHUNK_BYTES / (4 * cpu_strips_words(BLOCK_TOKENS, N, is_half));
+    return cpu_min(T, BLOCK_TOKENS * cpu_max(1, n_blocks));
+}
+
+/* Rows of dw in a piece: about 96 or less, whole panels, an even number of pieces, four at least.
+ */
 static int64_t weight_rows(int64_t out) {
-    int64_t n_pieces = cpu_max(1, (out + 96) / 192) * 2;
+    int64_t n_pieces = cpu_max(2, (out + 96) / 192) * 2;
     return cpu_ceil_div(cpu_ceil_div(out, n_pieces), PANEL_ROWS) * PANEL_ROWS;
 }
 
@@ -139,11 +146,11 @@ static void linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_
     job.M = dw.dims[0], job.N = dw.dims[1], job.is_half = multiply_as == ISO_BF16;
     job.block_rows = weight_rows(job.M);
     job.thread_bytes = cpu_panels_words(job.block_rows, BLOCK_TOKENS, job.is_half) * 4;
-    job.packed = iso_arena_take(&ex->scratch,
-                                cpu_strips_words(cpu_min(T, CHUNK_TOKENS), job.N, job.is_half), 4);
+    int64_t chunk = chunk_tokens(T, job.N, job.is_half);
+    job.packed = iso_arena_take(&ex->scratch, cpu_strips_words(chunk, job.N, job.is_half), 4);
     job.scratch = iso_arena_take(&ex->scratch, iso_exec_n_threads(ex), job.thread_bytes);
-    for (; !ex->measuring && job.first_token < T; job.first_token += CHUNK_TOKENS) {
-        job.n_tokens = cpu_min(CHUNK_TOKENS, T - job.first_token);
+    for (; !ex->measuring && job.first_token < T; job.first_token += chunk) {
+        job.n_tokens = cpu_min(chunk, T - job.first_token);
         iso_exec_pieces(ex, cpu_ceil_div(job.n_tokens, PACK_ROWS), pack_tokens_piece, &job);
         iso_exec_pieces(ex, cpu_ceil_div(job.M, job.block_rows), weight_piece, &job);
     }
