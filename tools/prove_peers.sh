@@ -4,7 +4,8 @@
 #
 #   tries    the fastest of PyTorch's ways for each row, by a short run of each (1 to 3 minutes a row)
 #   rows     the timing in turn (about a minute a row; d3, m3 up to two)
-#   memory   what a step of v3 holds beyond weights, gradients and moments, PyTorch's loss plain and chunked
+#   memory   what a step of v3 holds beyond weights, gradients and moments, PyTorch's loss plain and chunked (7 GB of
+#            memory or more, a minute or two each)
 #   page     the page, of the rows that there are
 #
 # Without a part: all. Rows: d0 m0 to d3 m3, each -fp32 and -bf16 (default: all). Resumable: each row is a file in
@@ -112,7 +113,7 @@ memory_row() {
     [ ! -s "$work/memory.part" ] || mv "$work/memory.part" "$work/memory-$precision.json"
     for loss in plain chunked; do
         [ -s "$ways/memory-$precision-$loss.json" ] ||
-            "$python" bench/peers/torch_peer.py --shape v3 --mode $mode --loss $loss --threads 1 --memory --steps 2 \
+            "$python" bench/peers/torch_peer.py --shape v3 --mode $mode --loss $loss --threads 2 --memory --steps 2 \
                 >"$ways/memory-$precision-$loss.json"
     done
 }
