@@ -476,6 +476,9 @@ void check_case_random(check_case *c, iso_op op, uint64_t seed, int round) {
     c->out = draw(c, 8, 2, 200);
     c->in = draw(c, 9, 2, 200);
     if (op >= ISO_OP_GROUPED_FWD && op <= ISO_OP_GROUPED_BWD_WEIGHT) c->out /= 2, c->in /= 2;
+    /* an expert with so many tokens that its gradient is cut in parts, by rows or by columns */
+    if (op == ISO_OP_GROUPED_BWD_WEIGHT && round % 4 == 3) c->B = 1, c->S += 2200;
+    if (op == ISO_OP_GROUPED_BWD_WEIGHT && round % 8 == 7) c->in += 100;
     bool is_attention = op == ISO_OP_ATTENTION_FWD || op == ISO_OP_ATTENTION_BWD;
     if (is_attention && round % 6 == 5) /* one long head, which is cut into pieces */
         c->B = 1, c->A = 1, c->S += 500;

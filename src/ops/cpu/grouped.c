@@ -1,10 +1,10 @@
 /* grouped.c - the products of experts: rows sorted by expert, each expert its own weights.
  *
  * Owns: how they are cut. By work: a piece is a block of rows of one expert, or, of the weight
- * gradient, some rows of one expert's dw, fewer the more tokens the expert has; from the offsets
- * alone. Large pieces come first, so that the small rests fill up the threads at the end. A piece
- * packs its expert's weights for itself, into scratch that stays in its thread's cache. Rows "by
- * token" are read where they lie.
+ * gradient, some rows or columns of one expert's dw, fewer the more tokens the expert has; from the
+ * offsets alone. Large pieces come first, so that the small rests fill up the threads at the end. A
+ * piece packs its expert's weights for itself, into scratch that stays in its thread's cache. Rows
+ * "by token" are read where they lie.
  */
 #include "ops/cpu/panel.h"
 
@@ -16,7 +16,7 @@
 #define MAX_PARTS    8
 
 typedef struct piece {
-    int32_t expert, first, n; /* rows, or rows of dw */
+    int32_t expert, first, n; /* rows; or, of dw, rows or columns */
 } piece;
 
 typedef struct grouped_job {
@@ -28,7 +28,7 @@ typedef struct grouped_job {
     char *scratch; /* thread_bytes for each thread: packed B, then A */
     int64_t thread_bytes, a_at;
     int64_t N, K; /* of each product; of the weight gradient rows and columns of dw */
-    bool is_half, is_transposed, accumulate;
+    bool is_half, is_transposed, accumulate, by_columns;
 } grouped_job;
 
 static cpu_matrix matrix_of(iso_tensor t, bool by_token, const iso_routing *rt) {
@@ -105,17 +105,19 @@ static void grouped_bwd_input(iso_exec *ex, iso_tensor dx, iso_tensor dy, bool d
     run_products(ex, &job, rt);
 }
 
-/* Rows of dw: all of a light expert's, a part of a heavy one's; how many pieces there are. */
-static int64_t list_parts(piece *pieces, const iso_routing *rt, int64_t out) {
-    int64_t n = 0;
+/* Parts of dw's longer side: all of a light expert's, less of a heavy one's; how many pieces there
+ * are. Each part packs what lies along the other side again: the shorter the better. */
+static int64_t list_parts(piece *pieces, const iso_routing *rt, const grouped_job *job) {
+    int64_t n = 0, side = job->by_columns ? job->K : job->N;
+    int64_t unit = job->by_columns ? PANEL_LANES : PANEL_ROWS;
     for (int heavy = 1; heavy >= 0; heavy--)
         for (int32_t e = 0; e < rt->E; e++) {
             int64_t n_rows = rt->offsets[e + 1] - rt->offsets[e];
             int64_t n_parts = cpu_min(MAX_PARTS, cpu_max(1, cpu_ceil_div(n_rows, LIGHT_ROWS)));
             if ((n_parts > 1) != heavy) continue;
-            int64_t step = cpu_ceil_div(cpu_ceil_div(out, n_parts), PANEL_ROWS) * PANEL_ROWS;
-            for (int64_t row = 0; row < out; row += step)
-                pieces[n++] = (piece){e, (int32_t)row, (int32_t)cpu_min(step, out - row)};
+            int64_t step = cpu_ceil_div(cpu_ceil_div(side, n_parts), unit) * unit;
+            for (int64_t at = 0; at < side; at += step)
+                pieces[n++] = (piece){e, (int32_t)at, (int32_t)cpu_min(step, side - at)};
         }
     return n;
 }
@@ -125,17 +127,23 @@ static void weight_piece(void *ctx, int64_t i_piece, int i_thread) {
     const piece at = job->pieces[i_piece];
     char *packed = job->scratch + i_thread * job->thread_bytes, *panels = packed + job->a_at;
     int64_t row = job->offsets[at.expert], end = job->offsets[at.expert + 1];
-    cpu_product p = {.M = at.n, .N = job->K, .is_half = job->is_half, .a_in_panels = true};
+    int64_t first_row = job->by_columns ? 0 : at.first, first_col = at.first - first_row;
+    cpu_product p = {.M = job->N, .N = job->K, .is_half = job->is_half, .a_in_panels = true};
+    *(job->by_columns ? &p.N : &p.M) = at.n;
+    cpu_matrix x = job->x;
+    x.data = (const char *)x.data + first_col * (x.is_half ? 2 : 4);
     p.a = panels, p.b = packed, p.c_ld = job->K;
-    p.c = (float *)job->out.data + (at.expert * job->N + at.first) * job->K;
-    p.base = job->accumulate ? p.c : NULL;
-    if (row == end && !job->accumulate) memset(p.c, 0, (size_t)(at.n * job->K) * sizeof(float));
+    float *dw = (float *)job->out.data + (at.expert * job->N + first_row) * job->K + first_col;
+    p.c = dw;
+    p.base = job->accumulate ? dw : NULL;
+    for (int64_t i = 0; row == end && !job->accumulate && i < p.M; i++)
+        memset(dw + i * job->K, 0, (size_t)p.N * sizeof *dw);
     for (; row < end; row += BLOCK_TOKENS) {
         p.K = cpu_min(BLOCK_TOKENS, end - row);
-        cpu_pack_rows(packed, job->is_half, &job->x, row, p.K, p.N, 0, p.K);
-        cpu_pack_panels(panels, job->is_half, &job->a, row, at.first, p.M, p.K);
+        cpu_pack_rows(packed, job->is_half, &x, row, p.K, p.N, 0, p.K);
+        cpu_pack_panels(panels, job->is_half, &job->a, row, first_row, p.M, p.K);
         cpu_multiply(&p);
-        p.base = p.c;
+        p.base = dw;
     }
 }
 
@@ -145,12 +153,13 @@ static void grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso
     int64_t mark = iso_arena_mark(&ex->scratch), n_threads = iso_exec_n_threads(ex);
     grouped_job job = {.out = dw, .accumulate = accumulate, .offsets = rt->offsets};
     job.a = matrix_of(dy, dy_by_token, rt), job.x = matrix_of(x, x_by_token, rt);
-    job.N = dw.dims[1], job.K = dw.dims[2], job.is_half = ex->narrow == ISO_BF16;
+    job.N = dw.dims[1], job.K = dw.dims[2], job.by_columns = job.K > job.N;
+    job.is_half = ex->narrow == ISO_BF16;
     job.a_at = cpu_strips_words(BLOCK_TOKENS, job.K, job.is_half) * 4;
     job.thread_bytes = job.a_at + cpu_panels_words(job.N, BLOCK_TOKENS, job.is_half) * 4;
     job.pieces = iso_arena_take(&ex->scratch, rt->E * MAX_PARTS, sizeof(piece));
     job.scratch = iso_arena_take(&ex->scratch, n_threads, job.thread_bytes);
-    if (!ex->measuring) iso_exec_pieces(ex, list_parts(job.pieces, rt, job.N), weight_piece, &job);
+    if (!ex->measuring) iso_exec_pieces(ex, list_parts(job.pieces, rt, &job), weight_piece, &job);
     iso_arena_rewind(&ex->scratch, mark);
 }
 
