@@ -1,15 +1,15 @@
 /* findings_build.h - findings in the making. For study/findings_*.c only.
  *
  * A study's parts are told from what is there, not from its kind: a scan from groups "scan" or
- * "d2m" of the manifest, reuse from "unique", "strict", "strict-e4", "loose", a control from
+ * "scan-d2m" of the manifest, reuse from "reuse-unique", "reuse-strict-e4", ..., a control from
  * "control", sweeps and search steps from steps/STEP.json. So a study of several parts has the
- * findings of each.
+ * findings of each; of two of a kind ("scan-wide") keys are told apart by the part's word.
  *
  * Owns: reading the folder, the sides of all finished runs, seed noise, views of a group. Does not
  * own: what sides are (sides.h), the statistics (answer.h, scan_curve.h, ...).
  *
  * (I1) all.runs are finished, in the manifest's order; a view borrows from them;
- * (I2) seed noise is pooled over every configuration that is no candidate of a search: those that
+ * (I2) seed noise is pooled over every configuration that is not a search's alone: candidates that
  *      train badly scatter more.
  */
 #ifndef ISO_STUDY_FINDINGS_BUILD_H
@@ -19,6 +19,7 @@
 #include "study/scan_curve.h"
 #include "study/study_findings.h"
 #include "study/study_plan.h"
+#include "study/token_law.h"
 
 #define ISO_FINDINGS_UNIT "bits per character"
 #define ISO_FINDINGS_SAME 0.01 /* rates, N and C this close (relatively) count as the same */
@@ -64,6 +65,11 @@ typedef struct iso_findings_view {
 iso_status iso_findings_view_make(iso_findings_view *out, const iso_findings_build *b,
                                   const char *group);
 void iso_findings_view_release(iso_findings_view *view);
+/* "2m" of "scan-d2m", the size of a scan over data; NULL where a group has none. */
+const char *iso_findings_group_size(const char *group);
+bool iso_findings_is_scan(const char *group);
+/* "strict-e4" of "reuse-strict-e4", NULL where a group is none of reuse. */
+const char *iso_findings_scheme(const char *group);
 /* Every group of the manifest in order of appearance; an array of strings, a new reference. */
 json_t *iso_findings_groups(const iso_findings_build *b);
 
@@ -105,7 +111,7 @@ iso_status iso_findings_add_control(iso_findings_build *b);
 iso_status iso_findings_add_sides(iso_findings_build *b); /* every configuration, as a table */
 iso_status iso_findings_add_notes(iso_findings_build *b);
 
-/* --- shared by scan and reuse (findings_rates.c, findings_ghosts.c) --- */
+/* --- shared by scan and reuse (findings_rates.c) --- */
 
 /* The gaps of a view's MoEs to its dense side, and to `twice` (NULL: none), as a table. */
 iso_status iso_findings_gap_table(iso_findings_build *b, const iso_findings_view *view,
@@ -121,6 +127,24 @@ iso_status iso_findings_rate_series(iso_findings_build *b, iso_finding_figure *f
 /* A side's score as a level with its training interval. */
 iso_status iso_findings_level(iso_findings_build *b, iso_finding_figure *figure,
                               const iso_side *side, const char *name);
+
+/* --- of reuse (findings_worth.c) --- */
+
+/* What tokens are worth: a power law of three budgets or more, of two a logarithm. */
+typedef struct iso_token_worth {
+    bool is_law;
+    iso_token_law law;
+    double slope, half; /* BPC for e times the tokens */
+} iso_token_worth;
+bool iso_findings_same_model(const iso_side *a, const iso_side *b);
+/* From the sides of `like`'s shape (NULL: none) on little or no repetition. False if that can't be
+ * had. */
+bool iso_findings_worth(iso_token_worth *out, const iso_findings_build *b, const iso_side *like);
+/* Fills reuse->expected and differs from a logarithm, as iso_reuse_estimate does from a law. */
+void iso_findings_expect(iso_reuse *reuse, const iso_token_worth *worth, double tokens);
+
+/* --- of the paper (findings_ghosts.c) --- */
+
 /* The paper's gaps of one of its comparisons ("2b-unique", paper_comparisons.h) as a ghost. */
 iso_status iso_findings_ghost_gaps(iso_finding_figure *figure, const char *comparison,
                                    const char *name);

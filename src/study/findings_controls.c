@@ -50,6 +50,7 @@ static iso_status read_sweep(sweep *out, const iso_findings_build *b, const json
         double multiplier;
         ISO_TRY(iso_json_get_str(&name, row, "run", "steps/lr"));
         ISO_TRY(iso_json_get_f64(&multiplier, row, "lr_multiplier", "steps/lr"));
+        if (!json_is_number(json_object_get(row, "bpc_choose"))) continue; /* it diverged */
         const iso_side *side = iso_findings_side_of(b, name);
         if (!side || out->n == MAX_RATES)
             return iso_fail(ISO_ERR_DATA,
@@ -59,6 +60,9 @@ static iso_status read_sweep(sweep *out, const iso_findings_build *b, const json
         insert(out, side, multiplier);
         if ((int64_t)i == chosen) out->chosen = side, out->chosen_multiplier = multiplier;
     }
+    if (!out->chosen)
+        return iso_fail(ISO_ERR_DATA, "%s/steps/lr-%s.json: the chosen rate has no score", b->dir,
+                        out->side_name);
     return ISO_OK;
 }
 
@@ -129,9 +133,10 @@ static iso_status add_table(iso_findings_build *b, const sweep *all, int64_t n) 
     const iso_finding_table empty = {
         .key = "lr",
         .title = "Learning rates, swept for each side",
-        .caption = "The handicap is what a side loses by its learning rate: the fitted curve "
-                   "there minus its lowest within the sweep. Candidates have one seed, the chosen "
-                   "one has the others, too; seed noise is pooled over configurations.",
+        .caption =
+            "The handicap is what a side loses by its learning rate: the fitted curve "
+            "there minus its lowest within the sweep. Seeds are those of the chosen rate, the "
+            "others may have fewer; seed noise is pooled over configurations.",
         .n_columns = sizeof columns / sizeof *columns,
         .columns = columns};
     iso_finding_table *table;
@@ -159,8 +164,7 @@ static iso_status add_figure(iso_findings_build *b, const sweep *all, int64_t n)
         .key = "lr",
         .title = "Loss against learning rate, for each side",
         .caption = "Above that of the learning rate that the side was given; bars are the "
-                   "95\xc2\xa0% of training and evaluation noise of that difference. Candidates "
-                   "have one seed.",
+                   "95\xc2\xa0% of training and evaluation noise of that difference.",
         .x = {"learning rate over Step Law's", NULL, true, false},
         .y = {"loss above the chosen rate's", ISO_FINDINGS_UNIT, false, false}};
     iso_finding_figure *figure;
@@ -188,10 +192,19 @@ static void choose_pair(const sweep **dense, const sweep **moe, const sweep *all
     }
 }
 
+static int64_t fewest_seeds(const sweep *s) {
+    int64_t n = s->chosen->n_runs;
+    for (int64_t i = 0; i < s->n; i++)
+        if (s->sides[i]->n_runs < n) n = s->sides[i]->n_runs;
+    return n;
+}
+
 static iso_status add_handicap_verdict(iso_findings_build *b, const sweep *all, int64_t n) {
     const sweep *dense, *moe;
     choose_pair(&dense, &moe, all, n);
     if (!dense || !moe) return ISO_OK;
+    int64_t seeds =
+        fewest_seeds(dense) < fewest_seeds(moe) ? fewest_seeds(dense) : fewest_seeds(moe);
     iso_handicap_difference d = iso_handicap_compare(&dense->handicap, &moe->handicap);
     char *name = iso_findings_side_words(moe->chosen);
     char *between = iso_handicap_say_difference(&d, "dense", name);
@@ -201,20 +214,29 @@ static iso_status add_handicap_verdict(iso_findings_build *b, const sweep *all, 
         .key = "lr",
         .question = "Do learning rates favour a side?",
         .unit = ISO_FINDINGS_UNIT,
-        .sentence = iso_strf("%s %s %s Sweeps of %lld and %lld rates, one seed each but for the "
-                             "chosen ones.",
-                             between, of_dense, of_moe, (long long)dense->n, (long long)moe->n),
+        .sentence = iso_strf("%s %s %s Sweeps of %lld and %lld rates, at least %lld %s each.",
+                             between, of_dense, of_moe, (long long)dense->n, (long long)moe->n,
+                             (long long)seeds, seeds == 1 ? "seed" : "seeds"),
         .outcome = d.resolved ? ISO_VERDICT_RESOLVED : ISO_VERDICT_UNRESOLVED,
         .value = d.value,
         .low = d.value - d.half,
         .high = d.value + d.half,
-        .n_seeds = 1,
+        .n_seeds = seeds,
         .n_runs = dense->n + moe->n};
     free(name);
     free(between);
     free(of_dense);
     free(of_moe);
     return iso_findings_claim_add(b, &claim);
+}
+
+/* Dense first, by compute, then MoEs by activation rate. */
+static int by_side(const void *a, const void *b) {
+    const iso_side *x = ((const sweep *)a)->chosen, *y = ((const sweep *)b)->chosen;
+    if (x->is_moe != y->is_moe) return x->is_moe ? 1 : -1;
+    double left = x->is_moe ? x->activation_rate : iso_findings_number(x, "train_flops");
+    double right = x->is_moe ? y->activation_rate : iso_findings_number(y, "train_flops");
+    return (left > right) - (left < right);
 }
 
 static iso_status fill_sweeps(iso_findings_build *b, sweep *all, int64_t n) {
@@ -254,6 +276,7 @@ iso_status iso_findings_add_sweeps(iso_findings_build *b) {
         if (status == ISO_OK) status = read_sweep(&all[n], b, step);
         if (status == ISO_OK) n++;
     }
+    if (n > 0) qsort(all, (size_t)n, sizeof *all, by_side);
     if (status == ISO_OK && n > 0) status = fill_sweeps(b, all, n);
     free(all);
     return status;
@@ -262,34 +285,37 @@ iso_status iso_findings_add_sweeps(iso_findings_build *b) {
 /* --- A/A --- */
 
 static bool is_control(const iso_findings_build *b, const iso_side *side) {
-    for (int64_t i = 0; i < side->n_runs; i++)
-        if (iso_findings_in_group(iso_findings_run_of(b, side->runs[i]), "control")) return true;
+    for (int64_t i = 0; i < side->n_runs; i++) {
+        const char *at = iso_findings_run_of(b, side->runs[i])->groups;
+        for (; *at; at += strcspn(at, ","), at += *at == ',')
+            if (strncmp(at, "control", 7) == 0) return true;
+    }
     return false;
 }
 
-/* The configuration of the control; without one, of four seeds or more the one with most. */
-static const iso_side *find_control(const iso_findings_build *b) {
+/* Without a control, of four seeds or more the configuration with most of them; NULL: none. */
+static const iso_side *find_most(const iso_findings_build *b) {
     const iso_side *best = NULL;
-    bool best_is = false;
     for (int64_t i = 0; i < b->all.n; i++) {
         const iso_side *side = &b->all.sides[i];
-        bool is = is_control(b, side);
-        if (side->n_runs < 4 || (best_is && !is)) continue;
-        if (best && best_is == is && side->n_runs <= best->n_runs) continue;
-        best = side;
-        best_is = is;
+        if (is_control(b, side)) return NULL;
+        if (side->n_runs >= 4 && (!best || side->n_runs > best->n_runs)) best = side;
     }
     return best;
 }
 
-/* Seeds of a side in the study's comparisons, as far as there are two such sides. */
-static int64_t control_seeds(const iso_findings_build *b, const iso_side *side) {
-    int64_t n = b->study ? b->study->seeds.n : 2;
-    if (n > side->n_runs / 2) n = side->n_runs / 2;
-    return n < 2 ? 2 : n;
+/* Seeds of a side in the study's scan, as far as there are four such sides. */
+static iso_status control_seeds(int64_t *out, const iso_findings_build *b, const iso_side *side) {
+    iso_findings_view view;
+    ISO_TRY(iso_findings_view_make(&view, b, "scan"));
+    int64_t n = iso_findings_seeds(&view.sides);
+    iso_findings_view_release(&view);
+    if (n > side->n_runs / 4) n = side->n_runs / 4;
+    *out = n < 2 ? 2 : n;
+    return ISO_OK;
 }
 
-static iso_status add_pairs(iso_findings_build *b, const iso_side *side,
+static iso_status add_pairs(iso_findings_build *b, const iso_side *side, const char *key,
                             const iso_seed_control *control) {
     static iso_finding_column columns[] = {
         {"pair", NULL, -1, false},        {"first side", "BPC", 4, false},
@@ -299,7 +325,7 @@ static iso_status add_pairs(iso_findings_build *b, const iso_side *side,
     char *caption = iso_strf("Runs of %s, %lld seeds a side, as the study compares dense and MoE; "
                              "every run is in one pair.",
                              side->label, (long long)control->n_seeds);
-    const iso_finding_table empty = {.key = "control",
+    const iso_finding_table empty = {.key = (char *)key,
                                      .title = "A/A control: one configuration against itself",
                                      .caption = caption,
                                      .n_columns = sizeof columns / sizeof *columns,
@@ -322,40 +348,71 @@ static iso_status add_pairs(iso_findings_build *b, const iso_side *side,
     return status;
 }
 
-iso_status iso_findings_add_control(iso_findings_build *b) {
-    iso_seed_control control;
-    const iso_side *side = find_control(b);
-    if (!side) return ISO_OK;
-    ISO_TRY(iso_seed_control_make(&control, side->bpc, side->n_runs, control_seeds(b, side)));
-    bool off = 0.05 < control.rate_low || 0.05 > control.rate_high;
-    const iso_findings_claim rate = {.key = "control",
-                                     .question = "How often does the test call equals different?",
-                                     .unit = "share of comparisons",
-                                     .sentence = iso_seed_control_say(&control),
-                                     .outcome = off ? ISO_VERDICT_RESOLVED : ISO_VERDICT_UNRESOLVED,
-                                     .value = (double)control.n_alarms / (double)control.n_pairs,
-                                     .low = control.rate_low,
-                                     .high = control.rate_high,
-                                     .n_seeds = control.n_seeds,
-                                     .n_runs = control.n_runs};
-    ISO_TRY(iso_findings_claim_add(b, &rate));
+static iso_status add_false_alarms(iso_findings_build *b, const iso_side *side, const char *key,
+                                   const iso_seed_control *control) {
+    bool off = 0.05 < control->rate_low || 0.05 > control->rate_high;
+    char *said = iso_seed_control_say(control);
+    const iso_findings_claim claim = {
+        .key = key,
+        .question = "How often does the test call equals different?",
+        .unit = "share of comparisons",
+        .sentence = iso_strf("Of %s against itself: %s", side->label, said),
+        .outcome = off ? ISO_VERDICT_RESOLVED : ISO_VERDICT_UNRESOLVED,
+        .value = (double)control->n_alarms / (double)control->n_pairs,
+        .low = control->rate_low,
+        .high = control->rate_high,
+        .n_seeds = control->n_seeds,
+        .n_runs = control->n_runs};
+    free(said);
+    return iso_findings_claim_add(b, &claim);
+}
+
+static iso_status add_seed_noise(iso_findings_build *b, const iso_side *side, const char *key,
+                                 const iso_seed_control *control) {
     char sd[ISO_NUMBER_BYTES], low[ISO_NUMBER_BYTES], high[ISO_NUMBER_BYTES];
-    iso_number_short(sd, control.seed_sd, 2);
-    iso_number_short(low, control.seed_sd_low, 2);
-    iso_number_short(high, control.seed_sd_high, 2);
-    const iso_findings_claim noise = {
-        .key = "seed-noise",
+    iso_number_short(sd, control->seed_sd, 2);
+    iso_number_short(low, control->seed_sd_low, 2);
+    iso_number_short(high, control->seed_sd_high, 2);
+    const iso_findings_claim claim = {
+        .key = key,
         .question = "How far do two trainings of one configuration lie apart?",
         .unit = ISO_FINDINGS_UNIT,
         .sentence = iso_strf("Losses of %s scatter between seeds by %s " ISO_FINDINGS_UNIT
                              " (standard deviation, %s to %s at 95\xc2\xa0%%, %lld seeds).",
-                             side->label, sd, low, high, (long long)control.n_runs),
+                             side->label, sd, low, high, (long long)control->n_runs),
         .outcome = ISO_VERDICT_RESOLVED,
-        .value = control.seed_sd,
-        .low = control.seed_sd_low,
-        .high = control.seed_sd_high,
-        .n_seeds = control.n_runs,
-        .n_runs = control.n_runs};
-    ISO_TRY(iso_findings_claim_add(b, &noise));
-    return add_pairs(b, side, &control);
+        .value = control->seed_sd,
+        .low = control->seed_sd_low,
+        .high = control->seed_sd_high,
+        .n_seeds = control->n_runs,
+        .n_runs = control->n_runs};
+    return iso_findings_claim_add(b, &claim);
+}
+
+static iso_status add_side_control(iso_findings_build *b, const iso_side *side, bool first) {
+    iso_seed_control control;
+    int64_t n_seeds;
+    if (side->n_runs < 4) return ISO_OK;
+    ISO_TRY(control_seeds(&n_seeds, b, side));
+    ISO_TRY(iso_seed_control_make(&control, side->bpc, side->n_runs, n_seeds));
+    const char *of = first ? "" : "-", *label = first ? "" : side->label;
+    char *key = iso_strf("control%s%s", of, label), *noise = iso_strf("seed-noise%s%s", of, label);
+    iso_status status = add_false_alarms(b, side, key, &control);
+    if (status == ISO_OK) status = add_seed_noise(b, side, noise, &control);
+    if (status == ISO_OK) status = add_pairs(b, side, key, &control);
+    free(key);
+    free(noise);
+    return status;
+}
+
+iso_status iso_findings_add_control(iso_findings_build *b) {
+    const iso_side *most = find_most(b);
+    bool first = true;
+    for (int64_t i = 0; i < b->all.n; i++) {
+        const iso_side *side = &b->all.sides[i];
+        if (side != most && !is_control(b, side)) continue;
+        ISO_TRY(add_side_control(b, side, first));
+        first = false;
+    }
+    return ISO_OK;
 }

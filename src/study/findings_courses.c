@@ -4,7 +4,6 @@
 
 #include "base/number.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +23,18 @@ static bool same_rate(const iso_side *a, const iso_side *b) {
     return a->is_moe == b->is_moe && iso_findings_same(a->activation_rate, b->activation_rate);
 }
 
+/* Of a scan over data. */
 static bool in_sizes(const iso_findings_build *b, const iso_side *side) {
-    const char *groups = iso_findings_run_of(b, side->runs[0])->groups;
-    return groups[0] == 'd' && isdigit((unsigned char)groups[1]);
+    json_t *groups = iso_findings_groups(b), *group;
+    size_t i;
+    bool in = false;
+    json_array_foreach(groups, i, group) {
+        const char *name = json_string_value(group);
+        if (!iso_findings_is_scan(name) || !iso_findings_group_size(name)) continue;
+        in = in || iso_findings_in_group(iso_findings_run_of(b, side->runs[0]), name);
+    }
+    json_decref(groups);
+    return in;
 }
 
 /* One rate's sides, if side i is the first of them: how many there are. */

@@ -3,7 +3,6 @@
 #include "study/findings_build.h"
 
 #include "study/optimum_say.h"
-#include "study/seed_control.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 
 typedef struct reuse_part {
     iso_findings_build *b;
+    const char *suffix; /* of keys: "", or "-wide" of a part "reuse-wide" */
     int64_t n;
     iso_findings_view views[MAX_GROUPS]; /* in order of the manifest */
     const iso_findings_view *unique;     /* NULL: there is none */
@@ -25,13 +25,12 @@ typedef struct penalty {
     iso_reuse reuse;
 } penalty;
 
-static bool is_strict(const iso_findings_view *view) {
-    return strncmp(view->group, "strict", 6) == 0;
+static const char *scheme_of(const iso_findings_view *view) {
+    return iso_findings_scheme(view->group);
 }
 
-static bool is_reuse_group(const char *group) {
-    return strcmp(group, "unique") == 0 || strcmp(group, "loose") == 0 ||
-           strcmp(group, "strict") == 0 || strncmp(group, "strict-e", 8) == 0;
+static bool is_strict(const iso_findings_view *view) {
+    return strncmp(scheme_of(view), "strict", 6) == 0;
 }
 
 static bool is_equal(const iso_findings_view *view) {
@@ -88,7 +87,8 @@ static iso_status add_table(const reuse_part *p, const iso_findings_view *view) 
         {"\xc2\xb1 95 %", "BPC", 4, false},
     };
     iso_finding_table *table;
-    char *key = iso_strf("reuse-%s", view->group), *title = iso_strf("Data reuse: %s", view->group);
+    char *key = iso_strf("reuse-%s%s", scheme_of(view), p->suffix);
+    char *title = iso_strf("Data reuse: %s", scheme_of(view));
     const iso_finding_table empty = {
         .key = key,
         .title = title,
@@ -107,87 +107,13 @@ static iso_status add_table(const reuse_part *p, const iso_findings_view *view) 
     return status;
 }
 
-/* --- what tokens are worth --- */
-
-/* Sides that tell of loss against tokens: little or no repetition, no candidates of a search. */
-static bool tells_of_tokens(const reuse_part *p, const iso_side *side) {
-    const iso_finding_run *run = iso_findings_run_of(p->b, side->runs[0]);
-    bool repeated = strstr(run->groups, "strict-e") || strstr(run->groups, "loose");
-    return !repeated && !iso_findings_in_group(run, "search") &&
-           iso_findings_number(side, "epochs") < 2.05;
-}
-
-static double effective(const iso_side *side) {
-    return iso_gap_effective_tokens(iso_findings_number(side, "tokens"),
-                                    iso_findings_number(side, "unique_tokens"));
-}
-
-static bool same_model(const iso_side *a, const iso_side *b) {
-    return json_equal(iso_side_run_value(a->runs[0], "model"),
-                      iso_side_run_value(b->runs[0], "model"));
-}
-
-/* Puts a side among points that ascend by tokens; of two with about the same the one with more
- * seeds stays. */
-static void insert(iso_scan_point *points, int64_t *n, const iso_side *side) {
-    double x = effective(side);
-    iso_scan_point point = {x, side->bpc, side->n_runs, 0.0};
-    int64_t at = 0;
-    while (at < *n && points[at].x < 0.95 * x) at++;
-    if (at < *n && points[at].x <= 1.05 * x) {
-        if (side->n_runs > points[at].n_seeds) points[at] = point;
-        return;
-    }
-    if (*n == ISO_SCAN_POINTS_MAX) return;
-    memmove(points + at + 1, points + at, (size_t)(*n - at) * sizeof *points);
-    points[at] = point;
-    ++*n;
-}
-
-/* What tokens are worth: a power law of three budgets or more, of two a logarithm. */
-typedef struct token_worth {
-    bool is_law;
-    iso_token_law law;
-    double slope, half; /* BPC for e times the tokens */
-} token_worth;
-
-/* From the sides of `like`'s shape (NULL: none). False if that can't be had. */
-static bool find_worth(token_worth *out, const reuse_part *p, const iso_side *like) {
-    iso_scan_point points[ISO_SCAN_POINTS_MAX + 1];
-    int64_t n = 0;
-    for (int64_t i = 0; like && i < p->b->all.n; i++) {
-        const iso_side *side = &p->b->all.sides[i];
-        if (tells_of_tokens(p, side) && same_model(side, like)) insert(points, &n, side);
-    }
-    *out = (token_worth){.is_law = n > 2};
-    if (out->is_law) {
-        iso_pooled other = iso_findings_other_noise(p->b, points, n, NULL);
-        return iso_token_law_fit(&out->law, points, n, &other, NAN) == ISO_OK;
-    }
-    if (n < 2) return false;
-    iso_seed_gap gap = iso_seed_gap_estimate(points[0].y, points[0].n_seeds, points[1].y,
-                                             points[1].n_seeds, &p->b->noise, 0.0, 0.0);
-    out->slope = gap.value / log(points[1].x / points[0].x);
-    out->half = gap.half / log(points[1].x / points[0].x);
-    return true;
-}
-
-/* As iso_reuse_estimate has it with a law. */
-static void expect(iso_reuse *reuse, const token_worth *worth, double tokens) {
-    double lost = log(tokens / reuse->effective_tokens), half = worth->half * lost;
-    reuse->expected.value = worth->slope * lost;
-    reuse->expected.low = reuse->expected.value - half;
-    reuse->expected.high = reuse->expected.value + half;
-    reuse->differs = fabs(reuse->penalty - reuse->expected.value) > hypot(reuse->half, half);
-}
-
 /* --- penalties --- */
 
 static const iso_side *once_of(const reuse_part *p, const iso_side *side) {
     for (int64_t i = 0; p->unique && i < p->unique->sides.n; i++) {
         const iso_side *once = &p->unique->sides.sides[i];
         double ratio = iso_findings_number(once, "tokens") / iso_findings_number(side, "tokens");
-        if (same_model(once, side) && fabs(ratio - 1.0) <= 0.05) return once;
+        if (iso_findings_same_model(once, side) && fabs(ratio - 1.0) <= 0.05) return once;
     }
     return NULL;
 }
@@ -198,18 +124,20 @@ static iso_scan_point point_of(const iso_side *side) {
 
 static bool estimate(penalty *out, const reuse_part *p, const iso_findings_view *view,
                      const iso_side *side) {
-    token_worth worth;
+    iso_token_worth worth;
     *out = (penalty){.view = view, .side = side, .once = once_of(p, side)};
     double unique = iso_findings_number(side, "unique_tokens");
     if (!out->once || !(iso_findings_number(side, "epochs") > 1.01)) return false;
     iso_answer answer = iso_answer_with_noise(&view->sides, &p->b->noise);
-    bool known = find_worth(&worth, p, side) || find_worth(&worth, p, answer.dense);
+    bool known =
+        iso_findings_worth(&worth, p->b, side) || iso_findings_worth(&worth, p->b, answer.dense);
     iso_gap gap = iso_gap_estimate(side, out->once, &p->b->noise);
     double se = gap.evaluation_half / iso_t_95(gap.evaluation_dof);
     iso_scan_point once = point_of(out->once), repeated = point_of(side);
     iso_status status = iso_reuse_estimate(&out->reuse, &once, &repeated, unique, &p->b->noise, se,
                                            known && worth.is_law ? &worth.law : NULL);
-    if (status == ISO_OK && known && !worth.is_law) expect(&out->reuse, &worth, repeated.x);
+    if (status == ISO_OK && known && !worth.is_law)
+        iso_findings_expect(&out->reuse, &worth, repeated.x);
     return status == ISO_OK;
 }
 
@@ -231,7 +159,7 @@ static iso_status penalty_row(iso_finding_table *table, const penalty *at) {
     bool expected = !isnan(r->expected.value);
     iso_finding_cell cells[] = {
         iso_cell_text(at->side->label),
-        iso_cell_text(at->view->group),
+        iso_cell_text(scheme_of(at->view)),
         iso_cell_of(at->side->activation_rate),
         iso_cell_of(r->epochs),
         iso_cell_of(r->effective_tokens / iso_findings_number(at->side, "tokens")),
@@ -267,8 +195,9 @@ static iso_status add_penalties(const reuse_part *p, const penalty *all, int64_t
         {"to", "BPC", 4, false},
         {"agrees", NULL, -1, false},
     };
+    char *key = iso_strf("reuse-penalty%s", p->suffix);
     const iso_finding_table empty = {
-        .key = "reuse-penalty",
+        .key = key,
         .title = "What repeated text costs",
         .caption =
             "Loss on repeated text minus that of the same shape on as many unique tokens: "
@@ -279,6 +208,7 @@ static iso_status add_penalties(const reuse_part *p, const penalty *all, int64_t
         .columns = columns};
     iso_finding_table *table;
     iso_status status = iso_findings_table(p->b->out, &table, &empty);
+    free(key);
     for (int64_t i = 0; i < n && status == ISO_OK; i++) status = penalty_row(table, &all[i]);
     return status;
 }
@@ -318,8 +248,9 @@ static iso_status add_expected(iso_finding_figure *figure, const penalty *all, i
 }
 
 static iso_status add_penalty_figure(const reuse_part *p, const penalty *all, int64_t n) {
+    char *key = iso_strf("reuse%s", p->suffix);
     const iso_finding_figure empty = {
-        .key = "reuse",
+        .key = key,
         .title = "What repeated text costs, by epochs",
         .caption = "Loss on repeated text minus that of the same shape on unique text; above zero "
                    "repeating costs. Bars are 95\xc2\xa0% of training noise, pooled over "
@@ -328,7 +259,9 @@ static iso_status add_penalty_figure(const reuse_part *p, const penalty *all, in
         .x = {"epochs", NULL, true, false},
         .y = {"penalty of repeating", ISO_FINDINGS_UNIT, false, false}};
     iso_finding_figure *figure;
-    ISO_TRY(iso_findings_figure(p->b->out, &figure, &empty));
+    iso_status status = iso_findings_figure(p->b->out, &figure, &empty);
+    free(key);
+    ISO_TRY(status);
     ISO_TRY(add_measured(figure, all, n, true));
     ISO_TRY(add_measured(figure, all, n, false));
     ISO_TRY(add_expected(figure, all, n));
@@ -348,8 +281,8 @@ static iso_status add_verdict(const reuse_part *p, const iso_findings_view *view
         const iso_reuse *r = &all[i].reuse;
         int64_t seeds = side->n_runs < all[i].once->n_runs ? side->n_runs : all[i].once->n_runs;
         char *words = iso_findings_side_words(side), *said = iso_reuse_say(r);
-        char *key = iso_strf("reuse-%s", view->group);
-        char *question = iso_strf("What does repeating text cost under %s?", view->group);
+        char *key = iso_strf("reuse-%s%s", scheme_of(view), p->suffix);
+        char *question = iso_strf("What does repeating text cost under %s?", scheme_of(view));
         const iso_findings_claim claim = {
             .key = key,
             .question = question,
@@ -376,7 +309,7 @@ static iso_status add_verdict(const reuse_part *p, const iso_findings_view *view
 
 /* `strict_only`: figure 5, else 2b: unique, strict and loose at the baseline's first epochs. */
 static iso_status add_rates(const reuse_part *p, bool strict_only, bool gaps) {
-    char *key = iso_strf("%s%s", strict_only ? "5" : "2b", gaps ? "-gap" : "");
+    char *key = iso_strf("%s%s%s", strict_only ? "5" : "2b", gaps ? "-gap" : "", p->suffix);
     char *title =
         iso_strf("%s against activation rate, %s", gaps ? "Gap to dense" : "Loss",
                  strict_only ? "the same text repeated more often" : "by what text is repeated");
@@ -396,11 +329,11 @@ static iso_status add_rates(const reuse_part *p, bool strict_only, bool gaps) {
     free(title);
     for (int64_t i = 0; i < p->n && status == ISO_OK; i++) {
         const iso_findings_view *view = &p->views[i];
-        bool more = strncmp(view->group, "strict-e", 8) == 0;
+        bool more = strncmp(scheme_of(view), "strict-e", 8) == 0;
         if ((strict_only ? !is_strict(view) : more) || (gaps && !is_equal(view))) continue;
-        status = iso_findings_rate_series(p->b, figure, view, view->group, gaps);
+        status = iso_findings_rate_series(p->b, figure, view, scheme_of(view), gaps);
         iso_answer answer = iso_answer_with_noise(&view->sides, &p->b->noise);
-        char *name = iso_strf("dense, %s", view->group);
+        char *name = iso_strf("dense, %s", scheme_of(view));
         if (status == ISO_OK && !gaps && answer.dense)
             status = iso_findings_level(p->b, figure, answer.dense, name);
         free(name);
@@ -418,9 +351,9 @@ static iso_status add_rates(const reuse_part *p, bool strict_only, bool gaps) {
 /* --- the whole --- */
 
 static iso_status add_group(const reuse_part *p, const iso_findings_view *view) {
-    char *key = iso_strf("gap-%s", view->group);
-    char *question =
-        iso_strf("Does an MoE beat dense at equal N and C, its text shared as %s?", view->group);
+    char *key = iso_strf("gap-%s%s", scheme_of(view), p->suffix);
+    char *question = iso_strf("Does an MoE beat dense at equal N and C, its text shared as %s?",
+                              scheme_of(view));
     iso_status status = iso_findings_gap_verdict(p->b, view, key, question);
     if (status == ISO_OK && view->sides.n > 0) status = add_table(p, view);
     free(key);
@@ -448,23 +381,47 @@ static iso_status fill(const reuse_part *p) {
     return status;
 }
 
+/* The groups of one part: "reuse-wide-" before the scheme, or "" as a study's own. */
+static iso_status add_part(iso_findings_build *b, const json_t *groups, const char *prefix,
+                           size_t n_prefix) {
+    json_t *group;
+    size_t i;
+    iso_status status = ISO_OK;
+    /* "reuse-wide-" -> "-wide" */
+    char *suffix =
+        n_prefix > 6 ? iso_strf("%.*s", (int)n_prefix - 6, prefix + 5) : iso_strf("%s", "");
+    reuse_part p = {.b = b, .suffix = suffix};
+    bool any = false;
+    json_array_foreach(groups, i, group) {
+        const char *name = json_string_value(group), *scheme = iso_findings_scheme(name);
+        if (status != ISO_OK || !scheme || p.n == MAX_GROUPS) continue;
+        if ((size_t)(scheme - name) != n_prefix || memcmp(name, prefix, n_prefix) != 0) continue;
+        status = iso_findings_view_make(&p.views[p.n], b, name);
+        if (status == ISO_OK) any = p.views[p.n++].sides.n > 0 || any;
+    }
+    for (int64_t j = 0; j < p.n; j++)
+        if (strcmp(scheme_of(&p.views[j]), "unique") == 0) p.unique = &p.views[j];
+    if (status == ISO_OK && any) status = fill(&p);
+    for (int64_t j = 0; j < p.n; j++) iso_findings_view_release(&p.views[j]);
+    free(suffix);
+    return status;
+}
+
 iso_status iso_findings_add_reuse(iso_findings_build *b) {
-    json_t *groups = iso_findings_groups(b), *group;
-    reuse_part p = {.b = b};
+    json_t *groups = iso_findings_groups(b), *group, *done = json_object();
     size_t i;
     iso_status status = ISO_OK;
     json_array_foreach(groups, i, group) {
-        const char *name = json_string_value(group);
-        if (status != ISO_OK || !is_reuse_group(name) || p.n == MAX_GROUPS) continue;
-        status = iso_findings_view_make(&p.views[p.n], b, name);
-        if (status == ISO_OK) p.n++;
+        const char *name = json_string_value(group), *scheme = iso_findings_scheme(name);
+        if (!scheme || status != ISO_OK) continue;
+        char *prefix = iso_strf("%.*s", (int)(scheme - name), name);
+        if (!json_object_get(done, prefix)) {
+            json_object_set_new(done, prefix, json_true());
+            status = add_part(b, groups, prefix, strlen(prefix));
+        }
+        free(prefix);
     }
-    for (int64_t j = 0; j < p.n; j++)
-        if (strcmp(p.views[j].group, "unique") == 0) p.unique = &p.views[j];
-    bool any = false;
-    for (int64_t j = 0; j < p.n; j++) any = any || p.views[j].sides.n > 0;
-    if (status == ISO_OK && any) status = fill(&p);
-    for (int64_t j = 0; j < p.n; j++) iso_findings_view_release(&p.views[j]);
+    json_decref(done);
     json_decref(groups);
     return status;
 }

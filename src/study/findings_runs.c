@@ -4,6 +4,7 @@
 #include "base/fileio.h"
 #include "base/number.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,31 @@ static iso_status read_steps(iso_findings_build *b) {
     return status;
 }
 
+/* Choices as they follow each other, not by file name; the study's MoE first, as its plan has it.
+ */
+static int rank_of(const json_t *step) {
+    static const char *const order[] = {"lr",         "moe-layout",  "moe-gates",
+                                        "moe-topk",   "moe-zeta",    "moe-mu",
+                                        "dense-zeta", "dense-alpha", "dense-head"};
+    const char *name = json_string_value(json_object_get(step, "step"));
+    const int n = sizeof order / sizeof *order;
+    int i = 0;
+    while (i < n && strcmp(order[i], name) != 0) i++;
+    return i;
+}
+
+static void sort_steps(json_t *steps) {
+    for (size_t i = 1; i < json_array_size(steps); i++)
+        for (size_t j = i; j > 0; j--) {
+            json_t *before = json_array_get(steps, j - 1), *at = json_array_get(steps, j);
+            if (rank_of(before) <= rank_of(at)) break;
+            json_incref(before);
+            json_incref(at);
+            json_array_set_new(steps, j - 1, at);
+            json_array_set_new(steps, j, before);
+        }
+}
+
 static iso_status open_runs(iso_findings_build *b) {
     char **dirs = calloc((size_t)b->n_runs + 1, sizeof *dirs);
     int64_t n = 0;
@@ -102,8 +128,12 @@ static iso_status open_runs(iso_findings_build *b) {
 }
 
 static bool is_search_only(const iso_findings_build *b, const iso_side *side) {
-    for (int64_t i = 0; i < side->n_runs; i++)
-        if (strcmp(iso_findings_run_of(b, side->runs[i])->groups, "search") != 0) return false;
+    for (int64_t i = 0; i < side->n_runs; i++) {
+        const char *at = iso_findings_run_of(b, side->runs[i])->groups;
+        if (!*at) return false;
+        for (; *at; at += strcspn(at, ","), at += *at == ',')
+            if (strncmp(at, "search", 6) != 0) return false;
+    }
     return true;
 }
 
@@ -119,6 +149,7 @@ iso_status iso_findings_open(iso_findings_build *out, const char *dir) {
     if (status == ISO_OK) status = read_manifest(out, path);
     free(path);
     if (status == ISO_OK) status = read_steps(out);
+    if (status == ISO_OK) sort_steps(out->steps);
     if (status == ISO_OK) status = open_runs(out);
     for (int64_t i = 0; i < out->all.n && status == ISO_OK; i++) {
         const iso_side *side = &out->all.sides[i];
@@ -160,6 +191,27 @@ bool iso_findings_in_group(const iso_finding_run *run, const char *group) {
         at += n + (at[n] == ',');
     }
     return false;
+}
+
+const char *iso_findings_group_size(const char *group) {
+    const char *dash = strrchr(group, '-'), *at = dash ? dash + 1 : group;
+    return at[0] == 'd' && isdigit((unsigned char)at[1]) ? at + 1 : NULL;
+}
+
+bool iso_findings_is_scan(const char *group) {
+    return strcmp(group, "scan") == 0 || strncmp(group, "scan-", 5) == 0 ||
+           iso_findings_group_size(group) == group + 1;
+}
+
+const char *iso_findings_scheme(const char *group) {
+    static const char *const schemes[] = {"unique", "strict", "loose"};
+    for (const char *at = group; at; at = strchr(at, '-'), at = at ? at + 1 : NULL)
+        for (int i = 0; i < 3; i++) {
+            size_t n = strlen(schemes[i]);
+            if (strncmp(at, schemes[i], n) != 0) continue;
+            if (at[n] == '\0' || strncmp(at + n, "-e", 2) == 0) return at;
+        }
+    return NULL;
 }
 
 json_t *iso_findings_groups(const iso_findings_build *b) {

@@ -5,7 +5,6 @@
 #include "study/optimum_say.h"
 #include "study/side_scan.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +18,7 @@ typedef struct scan_part {
     const char *of;        /* of titles: "" or ", d2m" */
     const iso_side *dense; /* at C; NULL as yet */
     const iso_side *twice; /* dense at 2C; NULL if there is none */
-    bool equal;            /* by the audit */
+    bool equal, unequal;   /* by the audit; neither: a single run */
     bool fitted;
     iso_side_scan scan;
     iso_scan_curve curve;
@@ -188,9 +187,9 @@ static const iso_finding_axis gap_axis = {"gap to dense (dense minus MoE)", ISO_
 static iso_status add_losses(scan_part *p) {
     iso_finding_figure *figure;
     char *key = iso_strf("1b%s", p->suffix);
-    char *title =
-        iso_strf("Loss against activation rate %s%s",
-                 p->equal ? "at equal N and C" : "(the runs are not equal: no comparison)", p->of);
+    char *title = iso_strf(
+        "Loss against activation rate %s%s",
+        p->unequal ? "(the runs are not equal: no comparison)" : "at equal N and C", p->of);
     char *caption = iso_strf(
         "Points are means over seeds (at least %lld a side), bars the 95\xc2\xa0%% of training "
         "noise pooled over configurations; what the sample of text adds moves all points alike. "
@@ -248,7 +247,9 @@ static iso_status fill(scan_part *p) {
     char *key = iso_strf("gap%s", p->suffix), *table = iso_strf("gaps%s", p->suffix);
     char *title = iso_strf("MoEs against dense%s", p->of);
     p->dense = answer.dense;
-    p->equal = p->view->sides.audit && p->view->sides.audit->verdict != ISO_VERDICT_NOT_EQUAL;
+    const iso_audit *audit = p->view->sides.audit;
+    p->unequal = audit && audit->verdict == ISO_VERDICT_NOT_EQUAL;
+    p->equal = audit && !p->unequal;
     iso_status status = iso_findings_gap_verdict(p->b, p->view, key,
                                                  "Does an MoE beat dense at equal N, C and data?");
     if (status == ISO_OK && p->equal && answer.moe && answer.dense) {
@@ -269,16 +270,14 @@ static iso_status fill(scan_part *p) {
 
 static iso_status add_scan(iso_findings_build *b, const char *group) {
     iso_findings_view view;
-    bool only = strcmp(group, "scan") == 0;
-    char *suffix = iso_strf("%s%s", only ? "" : "-", only ? "" : group);
-    char *of = only ? iso_strf("%s", "") : iso_strf(", %s tokens of dense", group + 1);
+    const char *size = iso_findings_group_size(group);
+    bool named = strncmp(group, "scan", 4) == 0;
+    char *suffix = iso_strf("%s%s", named ? "" : "-", named ? group + 4 : group);
+    char *of = size ? iso_strf(", %s tokens of dense", size) : iso_strf("%s", "");
     iso_status status = iso_findings_view_make(&view, b, group);
     if (status == ISO_OK) {
-        scan_part p = {.b = b,
-                       .view = &view,
-                       .suffix = suffix,
-                       .of = of,
-                       .twice = only ? find_twice(b) : NULL};
+        scan_part p = {.b = b, .view = &view, .suffix = suffix, .of = of};
+        if (strcmp(group, "scan") == 0) p.twice = find_twice(b);
         status = fill(&p);
         iso_side_scan_release(&p.scan);
         iso_findings_view_release(&view);
@@ -329,10 +328,6 @@ static iso_status add_held_tokens(iso_findings_build *b) {
     return status;
 }
 
-static bool is_data_size(const char *group) {
-    return group[0] == 'd' && isdigit((unsigned char)group[1]);
-}
-
 iso_status iso_findings_add_scans(iso_findings_build *b) {
     json_t *groups = iso_findings_groups(b), *group;
     size_t i;
@@ -341,8 +336,7 @@ iso_status iso_findings_add_scans(iso_findings_build *b) {
         status = add_held_tokens(b);
     json_array_foreach(groups, i, group) {
         const char *name = json_string_value(group);
-        if (status == ISO_OK && (strcmp(name, "scan") == 0 || is_data_size(name)))
-            status = add_scan(b, name);
+        if (status == ISO_OK && iso_findings_is_scan(name)) status = add_scan(b, name);
     }
     json_decref(groups);
     return status;

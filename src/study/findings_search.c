@@ -21,6 +21,7 @@ typedef struct candidate {
 } candidate;
 
 typedef struct search_step {
+    const char *part; /* "search", "search-wide" */
     const char *name;
     int64_t n, chosen;
     candidate candidates[MAX_CANDIDATES];
@@ -81,6 +82,8 @@ static iso_status read_step(search_step *out, const json_t *step) {
     size_t i;
     *out = (search_step){0};
     ISO_TRY(iso_json_get_str(&out->name, step, "step", "steps/"));
+    const char *part = json_string_value(json_object_get(step, "part"));
+    out->part = part && strncmp(part, "search", 6) == 0 ? part : "search";
     ISO_TRY(iso_json_get_array(&candidates, step, "candidates", out->name));
     ISO_TRY(iso_json_get_i64(&out->chosen, step, "chosen", out->name));
     ISO_TRY(iso_json_get_f64(&out->spread, step, "spread", out->name));
@@ -117,9 +120,14 @@ static char *sentence_of(const search_step *s, int64_t other) {
     char a[ISO_NUMBER_BYTES], c[ISO_NUMBER_BYTES], d[ISO_NUMBER_BYTES];
     const candidate *won = &s->candidates[s->chosen];
     iso_str text = {0};
-    iso_str_appendf(&text, "Step %s chose %s of %" PRId64 " candidates (%" PRId64 " %s each)%s; ",
-                    s->name, won->label, s->n, won->n_seeds, won->n_seeds == 1 ? "seed" : "seeds",
-                    is_tie(s) ? ", the simplest of a tie" : "");
+    if (s->n == 1)
+        iso_str_appendf(&text, "Step %s had %s alone to choose (%" PRId64 " %s); ", s->name,
+                        won->label, won->n_seeds, won->n_seeds == 1 ? "seed" : "seeds");
+    else
+        iso_str_appendf(
+            &text, "Step %s chose %s of %" PRId64 " candidates (%" PRId64 " %s each)%s; ", s->name,
+            won->label, s->n, won->n_seeds, won->n_seeds == 1 ? "seed" : "seeds",
+            is_tie(s) ? ", the simplest of a tie" : "");
     int digits = iso_number_decimals(s->spread);
     iso_str_appendf(&text, "on the documents that report it scores %s " ISO_FINDINGS_UNIT,
                     iso_number_fixed(a, won->report, 4));
@@ -141,7 +149,7 @@ static iso_status add_verdict(iso_findings_build *b, const search_step *s) {
     int64_t other = runner_up(s), n_runs = 0;
     for (int64_t i = 0; i < s->n; i++) n_runs += s->candidates[i].n_seeds;
     double lead = other < 0 ? NAN : s->candidates[other].report - s->candidates[s->chosen].report;
-    char *key = iso_strf("search-%s", s->name);
+    char *key = iso_strf("%s-%s", s->part, s->name);
     char *question = iso_strf("Which candidate of step %s is best?", s->name);
     const iso_findings_claim claim = {.key = key,
                                       .question = question,
@@ -188,7 +196,7 @@ static iso_status add_table(iso_findings_build *b, const search_step *s) {
     iso_finding_table *table;
     char spread[ISO_NUMBER_BYTES];
     bool halves = !b->study || b->study->select == ISO_STUDY_SELECT_HALF;
-    char *key = iso_strf("search-%s", s->name), *title = iso_strf("Search step %s", s->name);
+    char *key = iso_strf("%s-%s", s->part, s->name), *title = iso_strf("Search step %s", s->name);
     char *caption = iso_strf(
         "Candidates stand from the simplest on. %s The winner is the first that is no more than "
         "%s BPC behind the best: t times the noise between seeds times \xe2\x88\x9a(2/n), %s. "
@@ -241,7 +249,8 @@ static iso_status add_figure(iso_findings_build *b, const search_step *s, const 
     iso_finding_figure *figure;
     iso_series_point points[MAX_CANDIDATES];
     iso_series series = {"candidates", ISO_SERIES_MEASURED, 0, points};
-    char *key = iso_strf("4-%s", s->name), *title = iso_strf("Loss against %s", ratio);
+    char *key = iso_strf("4%s-%s", s->part + strlen("search"), s->name),
+         *title = iso_strf("Loss against %s", ratio);
     const iso_finding_figure empty = {
         .key = key,
         .title = title,

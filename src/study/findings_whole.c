@@ -64,16 +64,18 @@ iso_status iso_findings_add_sides(iso_findings_build *b) {
 /* --- notes --- */
 
 static iso_status note_runs(iso_findings_build *b) {
-    int64_t n_failed = 0, n_stopped = 0, n_open = 0;
+    int64_t n_failed = 0, n_stopped = 0, n_diverged = 0, n_open = 0;
     for (int64_t i = 0; i < b->n_runs; i++) {
         const iso_finding_run *run = &b->runs[i];
         bool failed = !run->finished && strcmp(run->state, "failed") == 0;
         bool stopped = strcmp(run->state, "stopped") == 0;
+        bool diverged = strcmp(run->state, "diverged") == 0;
         if (failed && ++n_failed <= 3)
             ISO_TRY(iso_findings_note(b->out, "%s failed: %s.", run->name,
                                       *run->cause ? run->cause : "its log tells why"));
         n_stopped += stopped;
-        n_open += !run->finished && !failed && !stopped;
+        n_diverged += diverged;
+        n_open += !run->finished && !failed && !stopped && !diverged;
     }
     if (n_failed > 3)
         ISO_TRY(iso_findings_note(b->out, "%lld more runs failed.", (long long)(n_failed - 3)));
@@ -81,6 +83,9 @@ static iso_status note_runs(iso_findings_build *b) {
         ISO_TRY(iso_findings_note(b->out,
                                   "%lld runs were stopped as hopeless, by the study's rule.",
                                   (long long)n_stopped));
+    if (n_diverged > 0)
+        ISO_TRY(iso_findings_note(b->out, "%lld runs diverged and are in no comparison.",
+                                  (long long)n_diverged));
     if (n_open > 0)
         ISO_TRY(iso_findings_note(b->out,
                                   "The study is under way: %lld of its %lld runs so far have not "

@@ -102,7 +102,8 @@ char *iso_optimum_say_gap(const iso_scan_curve *curve, const iso_optimum *optimu
     iso_str_append(&out, ", evaluation ");
     append_short(&out, optimum->gap_evaluation);
     iso_str_append(&out, ", the curve's shape ");
-    append_short(&out, optimum->gap_shape);
+    /* Through three points the curve has no room: what rounding leaves is none. */
+    append_short(&out, optimum->gap_shape > 1e-9 ? optimum->gap_shape : 0.0);
     iso_str_append(&out, "; ");
     append_scan(&out, curve);
     iso_str_append(&out, ").");

@@ -281,18 +281,42 @@ static void test_no_study(void **state) {
     free(to);
 }
 
+/* At each D a comparison of its own, and loss against compute from the ends of trainings. */
+static void test_scan_over_data(void **state) {
+    static const made_entry runs[] = {
+        SIDE("d1m-dense", "scan-d1m", .level = 2.130, .n_steps = 200),
+        SIDE("d1m-b", "scan-d1m", .n_used = 3, .level = 2.110, .n_steps = 200),
+        SIDE("d2m-dense", "scan-d2m", .level = 2.060),
+        SIDE("d2m-b", "scan-d2m", .n_used = 3, .level = 2.020),
+    };
+    make_study(*state, "scan", runs, 8);
+    iso_findings *f = find(*state);
+    check_keys(f);
+    assert_null(verdict(f, "gap"));
+    near(verdict(f, "gap-d1m")->value, 0.020, 0.004);
+    near(verdict(f, "gap-d2m")->value, 0.040, 0.004);
+    const iso_series *dense = series(figure(f, "1a"), "dense");
+    assert_int_equal(dense->n, 2);
+    assert_true(dense->points[0].x < dense->points[1].x); /* by compute */
+    near(dense->points[1].x / dense->points[0].x, 2.0, 1e-9);
+    near(dense->points[0].y - dense->points[1].y, 0.070, 0.004);
+    assert_true(dense->points[0].low < dense->points[0].y);
+    assert_int_equal(figure(f, "1a")->n, 2);
+    iso_findings_free(f);
+}
+
 /* --- reuse --- */
 
 static void test_reuse(void **state) {
     static const made_entry runs[] = {
-        SIDE("unique-dense", "unique", .level = 2.130, .n_unique = 4000, .subset_hash = "0a"),
-        SIDE("unique-b", "unique", .n_used = 3, .level = 2.095, .n_unique = 4000,
+        SIDE("unique-dense", "reuse-unique", .level = 2.130, .n_unique = 4000, .subset_hash = "0a"),
+        SIDE("unique-b", "reuse-unique", .n_used = 3, .level = 2.095, .n_unique = 4000,
              .subset_hash = "0a"),
-        SIDE("strict-dense", "strict", .level = 2.130, .n_unique = 400, .subset_hash = "0b"),
-        SIDE("strict-b", "strict", .n_used = 3, .level = 2.098, .n_unique = 400,
+        SIDE("strict-dense", "reuse-strict", .level = 2.130, .n_unique = 400, .subset_hash = "0b"),
+        SIDE("strict-b", "reuse-strict", .n_used = 3, .level = 2.098, .n_unique = 400,
              .subset_hash = "0b"),
-        SIDE("e4-dense", "strict-e4", .level = 2.140, .n_unique = 100, .subset_hash = "0c"),
-        SIDE("e4-b", "strict-e4", .n_used = 3, .level = 2.125, .n_unique = 100,
+        SIDE("e4-dense", "reuse-strict-e4", .level = 2.140, .n_unique = 100, .subset_hash = "0c"),
+        SIDE("e4-b", "reuse-strict-e4", .n_used = 3, .level = 2.125, .n_unique = 100,
              .subset_hash = "0c"),
     };
     make_study(*state, "reuse", runs, 12);
@@ -323,9 +347,9 @@ static void test_reuse(void **state) {
 /* With baselines at C and 2C the worth of a token is known, and Muennighoff's law expects. */
 static void test_reuse_expected(void **state) {
     static const made_entry runs[] = {
-        SIDE("dense", "scan,unique", .level = 2.130, .n_unique = 4000, .subset_hash = "0a"),
+        SIDE("dense", "scan,reuse-unique", .level = 2.130, .n_unique = 4000, .subset_hash = "0a"),
         SIDE("dense-2c", "", .level = 2.060, .n_steps = 800, .n_unique = 4000, .subset_hash = "0a"),
-        SIDE("e4-dense", "strict-e4", .level = 2.140, .n_unique = 100, .subset_hash = "0c"),
+        SIDE("e4-dense", "reuse-strict-e4", .level = 2.140, .n_unique = 100, .subset_hash = "0c"),
     };
     make_study(*state, "reuse", runs, 6);
     iso_findings *f = find(*state);
@@ -432,8 +456,8 @@ static void test_sweep(void **state) {
     assert_false(noted(f, "No learning-rate sweep"));
     const iso_finding_table *t = table(f, "lr");
     assert_int_equal(t->n_rows, 2);
-    assert_string_equal(cell(t, 0, "side")->text, "b"); /* as the files are named */
-    near(cell(t, 1, "chosen")->value, 0.5, 1e-12);
+    assert_string_equal(cell(t, 0, "side")->text, "dense");
+    near(cell(t, 0, "chosen")->value, 0.5, 1e-12);
     const iso_series *s = series(figure(f, "lr"), "dense");
     assert_int_equal(s->n, 4);
     near(s->points[0].y, 0.02, 0.004);
@@ -470,9 +494,10 @@ static void test_control(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, temp_dir_setup, temp_dir_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_scan),      TEST(test_json),     TEST(test_unequal), TEST(test_one_seed),
-        TEST(test_under_way), TEST(test_no_study), TEST(test_reuse),   TEST(test_reuse_expected),
-        TEST(test_search),    TEST(test_sweep),    TEST(test_control),
+        TEST(test_scan),     TEST(test_scan_over_data), TEST(test_json),
+        TEST(test_unequal),  TEST(test_one_seed),       TEST(test_under_way),
+        TEST(test_no_study), TEST(test_reuse),          TEST(test_reuse_expected),
+        TEST(test_search),   TEST(test_sweep),          TEST(test_control),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
