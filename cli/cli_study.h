@@ -13,6 +13,7 @@
 
 iso_status study_plan(int argc, char **argv);
 iso_status study_run(int argc, char **argv);
+iso_status study_report(int argc, char **argv);
 iso_status study_status(int argc, char **argv);
 iso_status study_sql(int argc, char **argv);
 

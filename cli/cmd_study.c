@@ -45,6 +45,7 @@ iso_status cmd_study(int argc, char **argv) {
     static const cli_command commands[] = {
         {"plan", "the runs of a study file, their time, what they can find out", study_plan},
         {"run", "train all runs of a study file; goes on where it was", study_run},
+        {"report", "what the runs of a study have found: a page, figures, data", study_report},
         {"sql", "ask the runs of a study anything", study_sql},
         {"status", "the runs of a study: how far, how fast, how good", study_status},
     };

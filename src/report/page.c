@@ -7,6 +7,8 @@
 #define WIDE_PX   720.0
 #define NARROW_PX 340.0
 
+#define BROAD_COLUMNS 8 /* tables of so many are given more room than the text has */
+
 /* Colours: ink on paper at 7:1 or more for text; the sides' hues follow Okabe & Ito (told apart
  * with any common colour blindness), darkened for white paper, lightened for dark, and doubled by
  * dashes so that they survive a grey print. The heat scale is blue - grey - orange for the same
@@ -69,7 +71,8 @@ static const char style[] =
     ".dot.ghost{fill:var(--paper);stroke:var(--ghost);stroke-width:1.3}"
     ".law{--c:var(--law)}.line.law{stroke-width:1.6;stroke-dasharray:1 4;stroke-linecap:round}"
     ".line.law.alt{stroke-dasharray:5 4}.line.law.third{stroke-dasharray:8 3 1 3}"
-    "svg text.label{font-size:11px;fill:var(--soft);paint-order:stroke;stroke:var(--paper);"
+    "svg text.label{font-size:11px;fill:var(--soft)}"
+    "svg text.label,svg text.halo{paint-order:stroke;stroke:var(--paper);"
     "stroke-width:3px;stroke-linejoin:round}"
     ".line.whisker{stroke-dasharray:none}"
     ".h0{fill:var(--h0)}.h1{fill:var(--h1)}.h2{fill:var(--h2)}.h3{fill:var(--h3)}"
@@ -98,6 +101,9 @@ static const char style[] =
     ".verdict.moe{border-color:var(--s1)}.verdict.none{border-color:var(--bad)}"
     ".verdict svg{max-width:360px;margin:.2rem 0}"
     ".tag{font-size:.75rem;font-weight:700;letter-spacing:.04em;text-transform:uppercase}"
+    "td.long{min-width:17rem}td.short{min-width:0;white-space:nowrap}"
+    "th.short{white-space:nowrap;overflow-wrap:normal}"
+    "@media screen and (min-width:76rem){.broad{width:70rem;margin-left:-12.75rem}}"
     "tr.group th{padding-top:.8rem;color:var(--soft);font-weight:600}"
     "pre{background:var(--wash);padding:.6rem .8rem;overflow-x:auto;font-size:.8rem;"
     "line-height:1.45;overflow-wrap:normal}"
@@ -111,7 +117,7 @@ static const char style[] =
     "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}"
     "body{max-width:none;font-size:10pt;padding:0}"
     "figure svg{max-width:14cm}.scroll{overflow:visible}table{font-size:7.5pt}th,td{padding:.2rem "
-    ".3rem;white-space:normal}"
+    ".3rem;white-space:normal}td.long,td.short{min-width:0;white-space:normal}"
     ".files{display:none}.verdict svg{max-width:8cm}"
     "pre{white-space:pre-wrap;overflow-wrap:anywhere}p:has(+pre){break-after:avoid}h2,h3,p[id$=-c]{"
     "break-after:avoid}tr{break-"
@@ -178,10 +184,11 @@ void iso_page_table_columns(iso_str *out, const char *id, const char *caption,
      * takes the focus, so that the keyboard can move it. */
     iso_str_appendf(out, "<p class=\"soft\" id=\"%s-c\">", id);
     iso_markup_text(out, caption);
+    bool is_broad = n_columns >= BROAD_COLUMNS;
     iso_str_appendf(out,
-                    "</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" "
+                    "</p>\n<div class=\"scroll%s\" tabindex=\"0\" role=\"group\" "
                     "aria-labelledby=\"%s-c\">\n<table aria-labelledby=\"%s-c\">\n<thead><tr>",
-                    id, id);
+                    is_broad ? " broad" : "", id, id);
     for (int64_t i = 0; i < n_columns; i++) {
         iso_str_append(out, columns[i].is_words ? "<th scope=\"col\" class=\"words\">"
                                                 : "<th scope=\"col\">");

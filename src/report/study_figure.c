@@ -222,8 +222,7 @@ static char *tooltip_of(const canvas *c, const iso_series *series, const iso_ser
     iso_str_appendf(&out, "\n%s: %s\n%s: %s", c->figure->x.label, x, c->figure->y.label, y);
     if (isfinite(point->low) || isfinite(point->high)) {
         iso_str_append(&out, " (95\xc2\xa0%: ");
-        iso_finding_interval(&out, point->y, point->low, point->high, NULL,
-                             c->figure->y.is_percent);
+        iso_finding_interval(&out, point->y, point->low, point->high, c->figure->y.is_percent);
         iso_str_append(&out, ")");
     }
     if (point->n_seeds > 0) {

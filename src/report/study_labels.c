@@ -36,21 +36,21 @@ static box box_of_spot(const iso_label_spot *spot) {
                  fmax(spot->y, fmax(spot->low, spot->high)) + DOT_PX};
 }
 
-/* Right of the point, left of it, above, below its whisker. */
-static box place(const iso_label_spot *spot, int i_place) {
+/* Above the point and its whisker, below them, right, left: lines run from side to side.
+ * Near the plot's edge the first two move inwards. */
+static box place(const iso_plot *plot, const iso_label_spot *spot, int i_place) {
     box around = box_of_spot(spot);
     double width = text_px(spot->text), half = 0.5 * HEIGHT_PX;
+    double left = fmax(plot->left, fmin(spot->x - 0.5 * width, plot->right - width));
     switch (i_place) {
     case 0:
-        return (box){around.right, around.right + width, spot->y - half, spot->y + half};
+        return (box){left, left + width, around.top - HEIGHT_PX, around.top};
     case 1:
-        return (box){around.left - width, around.left, spot->y - half, spot->y + half};
+        return (box){left, left + width, around.bottom, around.bottom + HEIGHT_PX};
     case 2:
-        return (box){spot->x - 0.5 * width, spot->x + 0.5 * width, around.top - HEIGHT_PX,
-                     around.top};
+        return (box){around.right, around.right + width, spot->y - half, spot->y + half};
     default:
-        return (box){spot->x - 0.5 * width, spot->x + 0.5 * width, around.bottom,
-                     around.bottom + HEIGHT_PX};
+        return (box){around.left - width, around.left, spot->y - half, spot->y + half};
     }
 }
 
@@ -73,7 +73,7 @@ void iso_study_labels_draw(iso_plot *plot, const iso_label_spot *spots, int64_t 
     for (int64_t i = 0; i < n; i++) {
         if (!spots[i].text || !is_short(spots[i].text)) continue;
         for (int p = 0; p < 4; p++) {
-            box b = place(&spots[i], p);
+            box b = place(plot, &spots[i], p);
             if (!is_free(plot, &b, taken, n_taken)) continue;
             iso_svg_text(plot->out, "label", 0.5 * (b.left + b.right), b.bottom - 2.5, "middle",
                          spots[i].text);

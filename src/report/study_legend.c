@@ -35,6 +35,19 @@ static const char *class_of_name(const iso_finding_figure *figure, const char **
     return NULL;
 }
 
+/* Among the dense series: the baseline has the shortest name, "dense, 2C" a longer one. */
+static int64_t dense_rank(const iso_finding_figure *figure, int64_t i_series) {
+    const char *name = figure->series[i_series].name;
+    int64_t rank = 0;
+    for (int64_t i = 0; i < figure->n; i++) {
+        const iso_series *other = &figure->series[i];
+        if (!is_ours(other) || !is_dense(other) || strcmp(other->name, name) == 0) continue;
+        size_t n = strlen(other->name);
+        rank += n < strlen(name) || (n == strlen(name) && i < i_series);
+    }
+    return rank;
+}
+
 /* What a fit or a span belongs to: its namesake, else what was measured before it, else after. */
 static const char *class_of_measured(const iso_finding_figure *figure, const char **classes,
                                      int64_t i_series) {
@@ -52,7 +65,7 @@ const char **iso_series_classes(const iso_finding_figure *figure) {
     static const char *const ghost[N_OTHERS] = {"ghost", "ghost alt", "ghost third"};
     static const char *const law[N_OTHERS] = {"law", "law alt", "law third"};
     const char **classes = calloc((size_t)figure->n + 1, sizeof *classes);
-    int64_t n_moe = 0, n_dense = 0, n_ghosts = 0, n_laws = 0;
+    int64_t n_moe = 0, n_ghosts = 0, n_laws = 0;
     ISO_ASSERT(classes);
     for (int64_t i = 0; i < figure->n; i++) {
         const iso_series *series = &figure->series[i];
@@ -61,7 +74,8 @@ const char **iso_series_classes(const iso_finding_figure *figure) {
         if (!is_ours(series)) continue;
         classes[i] = class_of_name(figure, classes, series->name, i);
         if (classes[i]) continue;
-        classes[i] = is_dense(series) ? dense[n_dense++ % N_DENSE] : moe[n_moe++ % N_MOE];
+        classes[i] =
+            is_dense(series) ? dense[dense_rank(figure, i) % N_DENSE] : moe[n_moe++ % N_MOE];
     }
     for (int64_t i = 0; i < figure->n; i++)
         if (!classes[i]) classes[i] = class_of_measured(figure, classes, i);
@@ -101,7 +115,7 @@ char *iso_series_words(const iso_finding_figure *figure, const iso_series *serie
     if (series->kind == ISO_SERIES_SPAN && first &&
         (isfinite(first->low) || isfinite(first->high))) {
         iso_str_append(&out, ": ");
-        iso_finding_interval(&out, first->x, first->low, first->high, NULL, figure->x.is_percent);
+        iso_finding_interval(&out, first->x, first->low, first->high, figure->x.is_percent);
     }
     if (is_ours(series)) append_seeds(&out, series);
     if (series->n == 0) iso_str_append(&out, ", none yet");

@@ -76,6 +76,7 @@ static void append_end(iso_str *out, double x, bool is_open, double direction) {
 static void append_bar(iso_str *out, const iso_finding_verdict *v, const char *id) {
     char text[ISO_NUMBER_BYTES];
     bool has_low = isfinite(v->low), has_high = isfinite(v->high);
+    bool is_percent = iso_verdict_is_percent(v);
     bar b = bar_of(v);
     double left = bar_x(&b, has_low ? v->low : b.from);
     double right = bar_x(&b, has_high ? v->high : b.to);
@@ -96,11 +97,13 @@ static void append_bar(iso_str *out, const iso_finding_verdict *v, const char *i
         append_end(out, right, !has_high, 1.0);
     }
     if (has_low)
-        iso_svg_text(out, "small", left - 9.0, BAR_Y + 4.5, "end",
-                     iso_finding_value(text, v->low, v->low, has_high ? v->high : v->value, false));
+        iso_svg_text(
+            out, "small halo", left - 9.0, BAR_Y + 4.5, "end",
+            iso_finding_value(text, v->low, v->low, has_high ? v->high : v->value, is_percent));
     if (has_high)
-        iso_svg_text(out, "small", right + 9.0, BAR_Y + 4.5, "start",
-                     iso_finding_value(text, v->high, has_low ? v->low : v->value, v->high, false));
+        iso_svg_text(
+            out, "small halo", right + 9.0, BAR_Y + 4.5, "start",
+            iso_finding_value(text, v->high, has_low ? v->low : v->value, v->high, is_percent));
     if (isfinite(v->value))
         iso_str_appendf(out, "<circle class=\"dot s1\" cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>\n",
                         bar_x(&b, v->value), BAR_Y);

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 const char *iso_finding_cell_text(char *buffer, const iso_finding_column *column,
                                   const iso_finding_cell *cell) {
@@ -19,28 +20,47 @@ const char *iso_finding_cell_text(char *buffer, const iso_finding_column *column
     return iso_number_fixed(buffer, cell->value, digits);
 }
 
-static bool *columns_of_words(const iso_finding_table *table) {
-    bool *is_words = calloc((size_t)table->n_columns + 1, sizeof *is_words);
-    ISO_ASSERT(is_words);
-    for (int64_t i = 0; i < table->n_rows * table->n_columns; i++)
-        if (table->cells[i].text && table->columns[i % table->n_columns].digits < 0)
-            is_words[i % table->n_columns] = true;
-    /* The first one names the row. */
-    if (table->n_columns > 0) is_words[0] = true;
-    return is_words;
+/* --- columns --- */
+
+#define SHORT_CHARS 22 /* up to here a column's words stay on one line */
+#define LONG_CHARS  48 /* from here on it gets more room */
+
+/* The classes of a column's cells; NULL: numbers. */
+static const char *class_of_column(const iso_finding_table *table, int64_t i_column) {
+    size_t longest = 0;
+    /* The first one names the row, be it by a number. */
+    bool is_words = i_column == 0;
+    for (int64_t i = 0; i < table->n_rows; i++) {
+        const char *text = table->cells[i * table->n_columns + i_column].text;
+        if (!text) continue;
+        is_words = is_words || table->columns[i_column].digits < 0;
+        if (strlen(text) > longest) longest = strlen(text);
+    }
+    if (!is_words) return NULL;
+    return longest <= SHORT_CHARS ? "words short" : longest >= LONG_CHARS ? "words long" : "words";
 }
 
-static void append_row(iso_str *out, const iso_finding_table *table, const bool *is_words,
+static const char **classes_of(const iso_finding_table *table) {
+    const char **classes = calloc((size_t)table->n_columns + 1, sizeof *classes);
+    ISO_ASSERT(classes);
+    for (int64_t i = 0; i < table->n_columns; i++) classes[i] = class_of_column(table, i);
+    return classes;
+}
+
+/* --- rows --- */
+
+static void append_row(iso_str *out, const iso_finding_table *table, const char **classes,
                        int64_t i_row) {
     char buffer[ISO_NUMBER_BYTES];
     iso_str_append(out, "<tr>");
     for (int64_t i = 0; i < table->n_columns; i++) {
         const iso_finding_cell *cell = &table->cells[i_row * table->n_columns + i];
-        const char *class = is_words[i]
-                                ? (cell->is_best ? " class=\"words best\"" : " class=\"words\"")
-                            : cell->is_best ? " class=\"best\""
-                                            : "";
-        iso_str_appendf(out, i == 0 ? "<th scope=\"row\"%s>" : "<td%s>", class);
+        const char *class = classes[i] ? classes[i] : "";
+        iso_str_append(out, i == 0 ? "<th scope=\"row\"" : "<td");
+        if (*class || cell->is_best)
+            iso_str_appendf(out, " class=\"%s%s%s\"", class, *class && cell->is_best ? " " : "",
+                            cell->is_best ? "best" : "");
+        iso_str_append(out, ">");
         iso_markup_text(out, iso_finding_cell_text(buffer, &table->columns[i], cell));
         iso_str_append(out, i == 0 ? "</th>" : "</td>");
     }
@@ -61,17 +81,17 @@ void iso_study_table_html(iso_str *out, const iso_finding_table *table, const ch
         if (table->caption) iso_page_text(out, "soft", table->caption);
         return;
     }
-    bool *is_words = columns_of_words(table);
+    const char **classes = classes_of(table);
     iso_page_column *columns = calloc((size_t)table->n_columns + 1, sizeof *columns);
     ISO_ASSERT(columns);
     for (int64_t i = 0; i < table->n_columns; i++)
         columns[i] = (iso_page_column){table->columns[i].label,
                                        table->columns[i].is_percent ? NULL : table->columns[i].unit,
-                                       is_words[i]};
+                                       classes[i] != NULL};
     iso_page_table_columns(out, id, table->caption ? table->caption : "", columns,
                            table->n_columns);
-    for (int64_t i = 0; i < table->n_rows; i++) append_row(out, table, is_words, i);
+    for (int64_t i = 0; i < table->n_rows; i++) append_row(out, table, classes, i);
     iso_page_table_close(out);
     free(columns);
-    free(is_words);
+    free(classes);
 }

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define MAX_DECIMALS 8
 
@@ -64,13 +65,7 @@ char *iso_finding_value(char *buffer, double value, double low, double high, boo
     return iso_number_fixed(buffer, value, value_decimals(value, low, high, 1.0));
 }
 
-/* " BPC", or an unbreakable blank before a sign. */
-static void append_unit(iso_str *out, const char *unit) {
-    if (unit && *unit) iso_str_appendf(out, "%s%s", *unit == '%' ? "\xc2\xa0" : " ", unit);
-}
-
-void iso_finding_interval(iso_str *out, double value, double low, double high, const char *unit,
-                          bool is_percent) {
+void iso_finding_interval(iso_str *out, double value, double low, double high, bool is_percent) {
     char number[ISO_NUMBER_BYTES];
     bool has_low = isfinite(low), has_high = isfinite(high);
     double known = isfinite(value) ? value : has_low ? low : high;
@@ -82,12 +77,16 @@ void iso_finding_interval(iso_str *out, double value, double low, double high, c
     if (has_high)
         iso_str_append(out,
                        iso_finding_value(number, high, has_low ? low : known, high, is_percent));
-    if (has_low || has_high) append_unit(out, unit);
     if (has_low != has_high) iso_str_append(out, has_low ? " or more" : " or less");
 }
 
 void iso_finding_count(iso_str *out, int64_t n, const char *singular) {
     if (n > 0) iso_str_appendf(out, "%lld %s%s", (long long)n, singular, n == 1 ? "" : "s");
+}
+
+bool iso_verdict_is_percent(const iso_finding_verdict *verdict) {
+    return verdict->unit && (strcmp(verdict->unit, "activation rate") == 0 ||
+                             strncmp(verdict->unit, "share ", 6) == 0);
 }
 
 /* Appends a separator where something stands already. */
@@ -99,15 +98,18 @@ char *iso_verdict_numbers(const iso_finding_verdict *verdict) {
     iso_str out = {0};
     char value[ISO_NUMBER_BYTES];
     double low = verdict->low, high = verdict->high;
+    bool is_percent = iso_verdict_is_percent(verdict);
+    const char *unit = verdict->unit ? verdict->unit : "";
     iso_str_append(&out, "");
-    if (isfinite(verdict->value)) {
-        iso_str_append(&out, iso_finding_value(value, verdict->value, low, high, false));
-        append_unit(&out, verdict->unit);
-    }
+    if (isfinite(verdict->value))
+        iso_str_appendf(&out, "%s%s%s",
+                        iso_finding_value(value, verdict->value, low, high, is_percent),
+                        *unit ? " " : "", unit);
     if (isfinite(low) || isfinite(high)) {
+        if (!out.len && *unit) iso_str_append(&out, unit);
         separate(&out, ", ");
         iso_str_append(&out, "95\xc2\xa0% interval ");
-        iso_finding_interval(&out, verdict->value, low, high, verdict->unit, false);
+        iso_finding_interval(&out, verdict->value, low, high, is_percent);
     } else if (isfinite(verdict->value)) {
         iso_str_append(&out, ", no interval");
     }

@@ -20,12 +20,14 @@ const char *iso_outcome_class(iso_verdict_outcome outcome);
  * the value's own where there is no interval; powers of ten where plain digits would be a row of
  * zeros. Fractions as percent where `is_percent`. Writes into `buffer` (ISO_NUMBER_BYTES). */
 char *iso_finding_value(char *buffer, double value, double low, double high, bool is_percent);
-/* "0.004 to 0.020 BPC"; "0.004 BPC or more", "0.020 BPC or less" where one end is open or not
- * known; nothing if both are. Digits as above; `value` may be NaN, `unit` NULL. */
-void iso_finding_interval(iso_str *out, double value, double low, double high, const char *unit,
-                          bool is_percent);
+/* "0.004 to 0.020"; "0.004 or more", "0.020 or less" where one end is open or not known; nothing if
+ * both are. Digits as above; `value` may be NaN. */
+void iso_finding_interval(iso_str *out, double value, double low, double high, bool is_percent);
 /* "3 seeds", "1 run"; nothing for 0. `singular` without its s. */
 void iso_finding_count(iso_str *out, int64_t n, const char *singular);
+/* Whether its numbers are fractions to be shown as percent: of unit "activation rate" or "share of
+ * ...". */
+bool iso_verdict_is_percent(const iso_finding_verdict *verdict);
 /* A verdict's numbers in one line: "0.012 BPC, 95 % interval 0.004 to 0.020; 3 seeds, 12 runs".
  * Empty (not NULL) if it has none; the caller frees it. */
 char *iso_verdict_numbers(const iso_finding_verdict *verdict);
