@@ -19,7 +19,7 @@
 /* --- what is known --- */
 
 typedef struct sums {
-    int64_t n_of[6]; /* by iso_job_state */
+    int64_t n_of[ISO_JOB_N_STATES];
     double done_frac, left_s;
 } sums;
 
@@ -34,7 +34,7 @@ static double left_of(const study_live *live, int64_t i, const iso_job *job, con
 
 static bool is_over(const iso_job *job) {
     return job->state == ISO_JOB_DONE || job->state == ISO_JOB_FAILED ||
-           job->state == ISO_JOB_STOPPED;
+           job->state == ISO_JOB_STOPPED || job->state == ISO_JOB_DIVERGED;
 }
 
 /* Time left: the work that is left over all that work on it, but no less than the longest run's. */
@@ -66,6 +66,8 @@ static void say_sums(iso_str *out, const study_live *live, const sums *s) {
         iso_str_appendf(out, ", %" PRId64 " running", s->n_of[ISO_JOB_RUNNING]);
     if (s->n_of[ISO_JOB_STOPPED] > 0)
         iso_str_appendf(out, ", %" PRId64 " stopped as hopeless", s->n_of[ISO_JOB_STOPPED]);
+    if (s->n_of[ISO_JOB_DIVERGED] > 0)
+        iso_str_appendf(out, ", %" PRId64 " diverged", s->n_of[ISO_JOB_DIVERGED]);
     if (s->n_of[ISO_JOB_FAILED] > 0)
         iso_str_appendf(out, ", %" PRId64 " failed", s->n_of[ISO_JOB_FAILED]);
     iso_str_appendf(out, ", %.0f %% of the work, %s", 100 * s->done_frac,
@@ -91,6 +93,8 @@ static const char *word_of(iso_job_state state) {
         return "stopped, checkpoint saved";
     case ISO_JOB_STOPPED:
         return "stopped as hopeless";
+    case ISO_JOB_DIVERGED:
+        return "diverged";
     }
     return "";
 }
@@ -109,6 +113,8 @@ static void tell_changes(study_live *live, const iso_job *jobs, bool quiet) {
         if (!changed || quiet || job->state == ISO_JOB_WAITING) continue;
         if (job->state == ISO_JOB_FAILED)
             iso_log(ISO_LOG_ERROR, "%s: exit code %d: %s", job->name, job->exit_code, job->cause);
+        else if (job->state == ISO_JOB_DIVERGED && *job->cause)
+            iso_log(ISO_LOG_WARN, "%s: diverged: %s", job->name, job->cause);
         else
             iso_log(ISO_LOG_INFO, "%s: %s", job->name, word_of(job->state));
     }
@@ -167,8 +173,9 @@ static char *row_of(const study_live *live, int64_t i, const iso_job *job) {
 /* Running and failed first, then what ended last in the plan, then what waits; as many as fit. */
 static int64_t add_rows(iso_str *out, const study_live *live, const iso_job *jobs, int room,
                         int columns) {
-    static const iso_job_state order[] = {ISO_JOB_RUNNING, ISO_JOB_FAILED,  ISO_JOB_PREEMPTED,
-                                          ISO_JOB_DONE,    ISO_JOB_STOPPED, ISO_JOB_WAITING};
+    static const iso_job_state order[] = {ISO_JOB_RUNNING, ISO_JOB_FAILED,   ISO_JOB_PREEMPTED,
+                                          ISO_JOB_DONE,    ISO_JOB_DIVERGED, ISO_JOB_STOPPED,
+                                          ISO_JOB_WAITING};
     int64_t n_shown = 0;
     for (size_t k = 0; k < sizeof order / sizeof *order; k++)
         for (int64_t i = 0; i < live->plan->n_runs && n_shown < room; i++) {

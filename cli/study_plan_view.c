@@ -2,6 +2,7 @@
 #include "cli_study.h"
 
 #include "arch/count.h"
+#include "base/fileio.h"
 #include "base/stats.h"
 #include "study/power.h"
 #include "study/study_cost.h"
@@ -87,27 +88,80 @@ static double seed_sd_of(double *dof, const char *dir) {
     return pooled.dof > 0 ? iso_pooled_sd(&pooled) : NAN;
 }
 
-static power power_of(const iso_study *study, const iso_study_plan *plan, const char *earlier) {
-    power p = {.design = {.n_seeds = study->seeds.n}};
-    double dof;
+/* One part of a plan: what it adds, and what it can tell apart. */
+typedef struct part {
+    const char *name;
+    int64_t n_runs, n_own; /* that it needs; of these not needed by a part before */
+    double flops, seconds; /* of its own, all of them on all workers; NaN: not known */
+    power power;
+} part;
+
+static bool is_first_of_side(const iso_study_plan *plan, int64_t i, const char *part_name) {
+    for (int64_t j = 0; j < i; j++)
+        if (strcmp(plan->runs[i].side, plan->runs[j].side) == 0 &&
+            (!part_name || iso_study_names_have(plan->runs[j].parts, part_name)))
+            return false;
+    return true;
+}
+
+/* What all sides' seeds tell of the noise between them. */
+static double dof_of(const iso_study_plan *plan) {
+    double dof = (double)plan->n_runs;
+    for (int64_t i = 0; i < plan->n_runs; i++) dof -= is_first_of_side(plan, i, NULL);
+    return dof;
+}
+
+static bool begins_with(const char *names, const char *name) {
+    size_t n = strlen(name);
+    return strcspn(names, ",") == n && memcmp(names, name, n) == 0;
+}
+
+/* `known`: what is known of noise beforehand. */
+static part part_of(const iso_study *study, const char *name, const iso_study_plan *plan,
+                    const iso_study_costs *costs, const power *known) {
+    part out = {.name = name, .power = *known};
+    iso_power_design *design = &out.power.design;
+    design->n_seeds = study->seeds.n;
     for (int64_t i = 0; i < plan->n_runs; i++) {
-        bool first = true;
-        for (int64_t j = 0; j < i && first; j++)
-            first = strcmp(plan->runs[i].side, plan->runs[j].side) != 0;
-        p.design.n_configurations += first;
+        const iso_study_run *run = &plan->runs[i];
+        if (!iso_study_names_have(run->parts, name)) continue;
+        out.n_runs++;
+        design->n_configurations += is_first_of_side(plan, i, name);
+        if (!begins_with(run->parts, name)) continue;
+        out.n_own++;
+        out.flops += run->flops;
+        out.seconds += costs->runs[i].seconds / costs->n_parallel;
     }
-    p.design.seed_sd = seed_sd_of(&dof, earlier);
-    p.from = "runs that are there";
-    if (isnan(p.design.seed_sd)) {
-        p.design.seed_sd = study->seed_sd > 0 ? study->seed_sd : ISO_STUDY_SEED_SD;
-        p.from = study->seed_sd > 0 ? "rules.seed_sd" : "an assumption; rules.seed_sd says it";
-    } else {
-        p.design.other_dof = dof;
+    double own_dof = (double)(design->n_configurations * (design->n_seeds - 1));
+    design->other_dof += fmax(0, dof_of(plan) - own_dof);
+    bool told = own_dof + design->other_dof > 0 && plan->n_runs > design->n_seeds;
+    out.power.gap = told ? iso_power_detectable(design, POWER) : NAN;
+    return out;
+}
+
+typedef struct prospect {
+    int64_t n_parts;
+    part parts[ISO_STUDY_PARTS_MAX];
+    const power *power; /* of the scan, or of what there is */
+} prospect;
+
+static void look_ahead(prospect *out, const iso_study *study, const iso_study_plan *plan,
+                       const iso_study_costs *costs, const char *earlier) {
+    power known = {.from = "runs that are there"};
+    known.design.seed_sd = seed_sd_of(&known.design.other_dof, earlier);
+    if (isnan(known.design.seed_sd)) {
+        known.design.seed_sd = study->seed_sd > 0 ? study->seed_sd : ISO_STUDY_SEED_SD;
+        known.from = study->seed_sd > 0 ? "rules.seed_sd" : "an assumption; rules.seed_sd says it";
     }
-    p.gap = p.design.n_configurations > 1 && (p.design.n_seeds > 1 || dof > 0)
-                ? iso_power_detectable(&p.design, POWER)
-                : NAN;
-    return p;
+    *out = (prospect){.n_parts = study->n_parts > 0 ? study->n_parts : 1};
+    if (study->n_parts == 0)
+        out->parts[0] = part_of(study, iso_study_kind_names[study->kind], plan, costs, &known);
+    out->power = &out->parts[0].power;
+    for (int64_t i = study->n_parts - 1; i >= 0; i--) {
+        const iso_study *p = &study->parts[i];
+        out->parts[i] = part_of(p, p->name, plan, costs, &known);
+        if (p->kind == ISO_STUDY_SCAN) out->power = &out->parts[i].power;
+    }
 }
 
 /* --- for people --- */
@@ -155,6 +209,29 @@ static void print_runs(const iso_study_plan *plan, const iso_study_costs *costs)
     cli_table_release(&table);
 }
 
+static void print_parts(const prospect *ahead) {
+    static const char *const headers[] = {"part",  "runs", "of its own",
+                                          "FLOPs", "time", "smallest gap"};
+    char text[32];
+    cli_table table;
+    cli_table_init(&table, headers, 6);
+    for (int64_t i = 0; i < ahead->n_parts; i++) {
+        const part *p = &ahead->parts[i];
+        cli_table_add(&table, p->name);
+        cli_table_addf(&table, "%" PRId64, p->n_runs);
+        cli_table_addf(&table, "%" PRId64, p->n_own);
+        cli_table_addf(&table, "%.3g", p->flops);
+        cli_table_add(&table, isnan(p->seconds) ? "-" : iso_str_duration(text, p->seconds));
+        if (isnan(p->power.gap))
+            cli_table_add(&table, "-");
+        else
+            cli_table_addf(&table, "%.4f BPC", p->power.gap);
+    }
+    printf("\n");
+    cli_table_print(&table, stdout);
+    cli_table_release(&table);
+}
+
 static void print_sums(const iso_study_plan *plan, const iso_study_costs *costs, const power *p) {
     char text[32];
     printf("\n%" PRId64 " runs in %" PRId64 " stage%s, %d at once of %d thread%s: %s%s\n",
@@ -187,13 +264,22 @@ static json_t *real_or_null(double value) {
 }
 
 static json_t *plan_to_json(const iso_study *study, const iso_study_plan *plan,
-                            const iso_study_costs *costs, const power *p) {
-    json_t *runs = json_array();
+                            const iso_study_costs *costs, const prospect *ahead) {
+    json_t *runs = json_array(), *parts = json_array();
+    const power *p = ahead->power;
+    for (int64_t i = 0; i < ahead->n_parts; i++)
+        json_array_append_new(parts, json_pack("{ss sI sI sf so so}", "name", ahead->parts[i].name,
+                                               "runs", (json_int_t)ahead->parts[i].n_runs,
+                                               "own_runs", (json_int_t)ahead->parts[i].n_own,
+                                               "flops", ahead->parts[i].flops, "seconds",
+                                               real_or_null(ahead->parts[i].seconds), "gap_bpc",
+                                               real_or_null(ahead->parts[i].power.gap)));
     for (int64_t i = 0; i < plan->n_runs; i++) {
         const iso_study_run *run = &plan->runs[i];
         json_t *row = iso_config_to_json(&run->config);
         json_object_set_new(row, "name", json_string(run->name));
         json_object_set_new(row, "side", json_string(run->side));
+        json_object_set_new(row, "parts", json_string(run->parts));
         json_object_set_new(row, "groups", json_string(run->groups));
         json_object_set_new(row, "stage", json_integer(run->stage));
         json_object_set_new(row, "activation_rate", json_real(run->activation_rate));
@@ -203,27 +289,33 @@ static json_t *plan_to_json(const iso_study *study, const iso_study_plan *plan,
         json_object_set_new(row, "seconds", real_or_null(costs->runs[i].seconds));
         json_array_append_new(runs, row);
     }
-    return json_pack("{ss ss sb si si so s{sf ss sf so} ss so}", "name", study->name, "kind",
+    return json_pack("{ss ss sb si si so s{sf ss sf so} ss so so}", "name", study->name, "kind",
                      iso_study_kind_names[study->kind], "assumed", plan->assumed, "parallel",
                      costs->n_parallel, "threads", costs->n_threads, "seconds",
                      real_or_null(costs->seconds), "detectable", "seed_sd", p->design.seed_sd,
                      "seed_sd_from", p->from, "power", POWER, "gap_bpc", real_or_null(p->gap),
-                     "notes", plan->notes.data ? plan->notes.data : "", "runs", runs);
+                     "notes", plan->notes.data ? plan->notes.data : "", "parts", parts, "runs",
+                     runs);
 }
 
 static iso_status show(const iso_study *study, const char *dir, const char *earlier, bool json) {
     iso_study_plan *plan;
     iso_study_costs costs;
+    if (dir) ISO_TRY(iso_dir_create(dir)); /* measured speed goes there */
     ISO_TRY(iso_study_plan_make(&plan, study, NULL, NULL));
     iso_status status = study_costs(&costs, study, plan, dir);
     if (status == ISO_OK) {
-        power p = power_of(study, plan, earlier ? earlier : dir);
+        prospect *ahead = calloc(1, sizeof *ahead);
+        ISO_ASSERT(ahead != NULL);
+        look_ahead(ahead, study, plan, &costs, earlier ? earlier : dir);
         if (json) {
-            status = cli_print_json(plan_to_json(study, plan, &costs, &p), CLI_JSON_EXACT);
+            status = cli_print_json(plan_to_json(study, plan, &costs, ahead), CLI_JSON_EXACT);
         } else {
             print_runs(plan, &costs);
-            print_sums(plan, &costs, &p);
+            if (study->n_parts > 0) print_parts(ahead);
+            print_sums(plan, &costs, ahead->power);
         }
+        free(ahead);
         iso_study_costs_release(&costs);
     }
     iso_study_plan_free(plan);

@@ -2,6 +2,7 @@
 #include "cli_study.h"
 
 #include "runs/audit.h"
+#include "runs/run_folder.h"
 #include "study/executor.h"
 #include "study/study_folder.h"
 #include "study_live.h"
@@ -67,6 +68,7 @@ static iso_status make_jobs(stage *s) {
         s->jobs[i] = (iso_job){.name = plan->runs[i].name,
                                .config_path = iso_study_config_path(s->folder, &plan->runs[i]),
                                .run_dir = iso_study_run_dir(s->folder, plan->runs[i].name),
+                               .order = plan->runs[i].stage,
                                .cost = isnan(cost) ? plan->runs[i].flops : cost,
                                .memory_bytes = s->costs->runs[i].memory_bytes,
                                .n_steps = plan->runs[i].config.train.steps};
@@ -113,13 +115,22 @@ static iso_status run_stage(iso_study_folder *folder, const iso_study_plan *plan
 
 /* --- the audit --- */
 
-/* The runs of a group that were not stopped; the caller closes what *n counts. */
+/* It has an end that can be compared. */
+static bool has_result(const iso_study_folder *folder, const iso_study_run *run) {
+    char *dir = iso_study_run_dir(folder, run->name);
+    bool has = iso_study_folder_hopeless(folder, run) == 0 && !iso_run_has_diverged(dir);
+    free(dir);
+    return has;
+}
+
+/* The runs of a group that were not stopped and did not diverge; the caller closes what *n counts.
+ */
 static iso_status open_group(iso_run *runs, int64_t *n, const iso_study_folder *folder,
                              const iso_study_plan *plan, const char *group) {
     *n = 0;
     for (int64_t i = 0; i < plan->n_runs; i++) {
         const iso_study_run *run = &plan->runs[i];
-        if (!iso_study_run_in(run, group) || iso_study_folder_hopeless(folder, run) > 0) continue;
+        if (!iso_study_names_have(run->groups, group) || !has_result(folder, run)) continue;
         char *dir = iso_study_run_dir(folder, run->name);
         iso_status status = iso_run_open(&runs[*n], dir);
         free(dir);
@@ -199,8 +210,22 @@ static void print_steps(const iso_study_plan *plan) {
     }
 }
 
+/* No failure of the study, but never passed over in silence. */
+static void print_diverged(const iso_study_folder *folder, const iso_study_plan *plan) {
+    for (int64_t i = 0; i < plan->n_runs; i++) {
+        char *dir = iso_study_run_dir(folder, plan->runs[i].name);
+        if (iso_run_has_diverged(dir))
+            printf(
+                "diverged: %s, which loses every choice and is in no comparison (%s/log.txt says "
+                "where)\n",
+                plan->runs[i].name, dir);
+        free(dir);
+    }
+}
+
 static iso_status conclude(const iso_study_folder *folder, const iso_study_plan *plan) {
     print_steps(plan);
+    print_diverged(folder, plan);
     for (const char *line = plan->notes.data; line && *line;) {
         size_t n = strcspn(line, "\n");
         printf("note: %.*s\n", (int)n, line);
@@ -213,14 +238,25 @@ static iso_status conclude(const iso_study_folder *folder, const iso_study_plan 
     return status;
 }
 
-/* A stage after the other, until no choice is open. */
+/* All that was listed has ended, and yet a score is missing. */
+static iso_status fail_stuck(const iso_study_folder *folder) {
+    return iso_fail(ISO_ERR_DATA,
+                    "%s: every run that is listed has ended, but the score of one cannot be read, "
+                    "and a choice waits for it: %s; remove its run folder to train it again",
+                    folder->dir, iso_error_message());
+}
+
+/* A plan after the other, until no choice is open. */
 static iso_status run(iso_study_folder *folder) {
     study_live live = {0};
-    for (;;) {
+    for (int64_t n_before = -1;;) {
         iso_study_plan *plan;
         iso_study_costs costs = {0};
         ISO_TRY(iso_study_plan_make(&plan, folder->study, iso_study_folder_score, folder));
-        iso_status status = iso_study_folder_take(folder, plan);
+        iso_status status = ISO_OK;
+        if (plan->n_runs == n_before && !plan->complete) status = fail_stuck(folder);
+        n_before = plan->n_runs;
+        if (status == ISO_OK) status = iso_study_folder_take(folder, plan);
         if (status == ISO_OK) status = study_costs(&costs, folder->study, plan, folder->dir);
         if (status == ISO_OK) status = run_stage(folder, plan, &costs, &live);
         bool complete = plan->complete;

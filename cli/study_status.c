@@ -116,12 +116,12 @@ static int64_t print_study(const iso_rows *rows, int64_t first, const char *dir,
 /* --- all of them --- */
 
 typedef struct sums {
-    int64_t n_of[6]; /* of the states below */
+    int64_t n_of[7]; /* of the states below */
     double tokens, flops, wall_s, last_eta_s;
 } sums;
 
-static const char *const states[] = {"running",   "silent", "finished",
-                                     "preempted", "failed", "unreadable"};
+static const char *const states[] = {"running", "silent",   "finished",  "preempted",
+                                     "failed",  "diverged", "unreadable"};
 #define N_STATES ((int)(sizeof states / sizeof *states))
 
 static double or_zero(double value) {

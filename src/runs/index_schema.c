@@ -16,7 +16,7 @@ const char iso_index_schema_sql[] =
 "  side TEXT NOT NULL,\n"
 "  seed INTEGER,\n"
 "  is_dense INTEGER CHECK (is_dense IN (0, 1)),\n"
-"  state TEXT NOT NULL CHECK (state IN ('running', 'finished', 'preempted', 'failed', 'unreadable')),\n"
+"  state TEXT NOT NULL CHECK (state IN ('running', 'finished', 'preempted', 'failed', 'diverged', 'unreadable')),\n"
 "  message TEXT,\n"
 "  problems TEXT,\n"
 "  version TEXT,\n"

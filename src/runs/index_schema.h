@@ -7,7 +7,7 @@
 #ifndef ISO_RUNS_INDEX_SCHEMA_H
 #define ISO_RUNS_INDEX_SCHEMA_H
 
-#define ISO_INDEX_SCHEMA      1          /* PRAGMA user_version */
+#define ISO_INDEX_SCHEMA      2          /* PRAGMA user_version */
 #define ISO_INDEX_APPLICATION 0x49534f52 /* PRAGMA application_id: "ISOR" */
 
 extern const char iso_index_schema_sql[];

@@ -47,6 +47,8 @@ typedef struct iso_run {
 /* Whether the run in `dir` was trained to its end. False, without an error, if there is none or it
  * cannot be told. */
 bool iso_run_is_finished(const char *dir);
+/* Likewise, whether it ended because a loss or gradient was not finite: it would again. */
+bool iso_run_has_diverged(const char *dir);
 
 /* Reads a finished, stopped or even still training run. ISO_ERR_DATA names the file, the line and
  * the fault; ISO_ERR_USAGE if `dir` is no run folder. */

@@ -269,14 +269,22 @@ void iso_run_close(iso_run *run) {
     *run = (iso_run){0};
 }
 
-bool iso_run_is_finished(const char *dir) {
+static bool has_state(const char *dir, const char *wanted) {
     char *path = iso_strf("%s/" ISO_RUN_SUMMARY, dir);
     json_t *summary = NULL;
     const char *state = NULL;
-    bool finished = iso_path_exists(path) && iso_json_load(&summary, path) == ISO_OK &&
-                    iso_json_get_str(&state, summary, "state", path) == ISO_OK &&
-                    strcmp(state, "finished") == 0;
+    bool has = iso_path_exists(path) && iso_json_load(&summary, path) == ISO_OK &&
+               iso_json_get_str(&state, summary, "state", path) == ISO_OK &&
+               strcmp(state, wanted) == 0;
     json_decref(summary);
     free(path);
-    return finished;
+    return has;
+}
+
+bool iso_run_is_finished(const char *dir) {
+    return has_state(dir, "finished");
+}
+
+bool iso_run_has_diverged(const char *dir) {
+    return has_state(dir, "diverged");
 }

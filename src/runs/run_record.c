@@ -79,10 +79,12 @@ static iso_status read_strings(iso_record *record, const json_t *summary, const 
                             string_fields[i].key);
         *(const char **)((char *)record + string_fields[i].offset) = text;
     }
-    static const char *const states[] = {"running", "finished", "preempted", "failed"};
+    static const char *const states[] = {"running", "finished", "preempted", "failed", "diverged"};
     for (size_t i = 0; i < COUNT_OF(states); i++)
         if (strcmp(record->state, states[i]) == 0) return ISO_OK;
-    return iso_fail(ISO_ERR_DATA, "%s: \"state\" is none of running, finished, preempted, failed",
+    return iso_fail(ISO_ERR_DATA,
+                    "%s: \"state\" is none of running, finished, preempted, failed, "
+                    "diverged",
                     what);
 }
 

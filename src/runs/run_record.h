@@ -31,7 +31,7 @@ typedef struct iso_record {
     bool is_reported;  /* a row of a table (run_table.h): unknown are hashes that are NULL, counts
                           that are 0, rates and scores that are NaN */
     bool is_counted;   /* N and M follow from a known shape, so every convention has its own */
-    const char *state; /* "running", "finished", "preempted", "failed" */
+    const char *state; /* "running", "finished", "preempted", "failed", "diverged" */
     iso_config config; /* of the model, data and train sections; data.dir is left empty */
     bool is_dense;
     int64_t params_total;

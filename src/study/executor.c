@@ -32,18 +32,22 @@ static int64_t memory_in_use(const iso_job *jobs, int64_t n_jobs) {
     return sum;
 }
 
-/* The longest that waits and fits beside what runs. */
+static bool is_before(const iso_job *a, const iso_job *b) {
+    return a->order != b->order ? a->order < b->order : a->cost > b->cost;
+}
+
+/* Of those that wait and fit beside what runs. */
 static iso_job *next_job(const iso_executor *ex, iso_job *jobs, int64_t n_jobs, int n_running) {
     int64_t used = memory_in_use(jobs, n_jobs);
-    iso_job *longest = NULL;
+    iso_job *first = NULL;
     for (int64_t i = 0; i < n_jobs; i++) {
         bool fits =
             ex->room_bytes <= 0 || n_running == 0 || used + jobs[i].memory_bytes <= ex->room_bytes;
         if (jobs[i].state == ISO_JOB_WAITING && jobs[i].wait_polls == 0 && fits &&
-            (!longest || jobs[i].cost > longest->cost))
-            longest = &jobs[i];
+            (!first || is_before(&jobs[i], first)))
+            first = &jobs[i];
     }
-    return longest;
+    return first;
 }
 
 static iso_status start_more(const iso_executor *ex, iso_job *jobs, int64_t n_jobs, int n_running) {
@@ -104,6 +108,11 @@ static void take_note(const iso_executor *ex, iso_job *job, int exit_code, bool 
                                                : ISO_JOB_FAILED;
     if (job->state == ISO_JOB_DONE || job->state == ISO_JOB_STOPPED || (preempted && asked)) return;
     find_cause(job);
+    /* The folder is the truth: a checkpoint with NaN in it has the same exit code. */
+    if (job->exit_code == EXIT_NONFINITE && iso_run_has_diverged(job->run_dir)) {
+        job->state = ISO_JOB_DIVERGED;
+        return;
+    }
     if (job->exit_code == EXIT_LOCKED && job->n_locked++ < LOCKED_RETRIES) {
         job->state = ISO_JOB_WAITING;
         job->wait_polls = LOCKED_POLLS;
@@ -162,7 +171,9 @@ static iso_status conclude(const iso_job *jobs, int64_t n_jobs, bool asked) {
 
 static void begin(const iso_executor *ex, iso_job *jobs, int64_t n_jobs) {
     for (int64_t i = 0; i < n_jobs; i++) {
-        jobs[i].state = iso_run_is_finished(jobs[i].run_dir) ? ISO_JOB_DONE : ISO_JOB_WAITING;
+        jobs[i].state = iso_run_is_finished(jobs[i].run_dir)    ? ISO_JOB_DONE
+                        : iso_run_has_diverged(jobs[i].run_dir) ? ISO_JOB_DIVERGED
+                                                                : ISO_JOB_WAITING;
         jobs[i].step = jobs[i].state == ISO_JOB_DONE ? jobs[i].n_steps : 0;
         if (jobs[i].state == ISO_JOB_WAITING && ex->is_hopeless &&
             ex->is_hopeless(ex->ctx, &jobs[i]))

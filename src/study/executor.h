@@ -6,10 +6,11 @@
  * Owns: the order of starts, what fits at once, retries. Does not own: processes (launcher.h).
  *
  * A failure that may pass (a crash, a signal, a full disk, an I/O error) is tried again
- * `max_retries` times, after a pause that doubles; one that cannot (a faulty config, NaN) is not. A
- * run folder that another process still holds is waited for.
+ * `max_retries` times, after a pause that doubles; one that cannot (a faulty config) is not. A run
+ * that diverges (NaN) has come to its end. A run folder that another process still holds is waited
+ * for.
  *
- * (I1) a finished run is not run again; (I2) no job runs twice at once.
+ * (I1) a finished or diverged run is not run again; (I2) no job runs twice at once.
  */
 #ifndef ISO_STUDY_EXECUTOR_H
 #define ISO_STUDY_EXECUTOR_H

@@ -21,16 +21,19 @@ typedef enum iso_job_state {
     ISO_JOB_DONE,
     ISO_JOB_FAILED,
     ISO_JOB_PREEMPTED,
-    ISO_JOB_STOPPED, /* as hopeless */
+    ISO_JOB_STOPPED,  /* as hopeless */
+    ISO_JOB_DIVERGED, /* not finite: the run's end, and no failure of the study */
 } iso_job_state;
+#define ISO_JOB_N_STATES (ISO_JOB_DIVERGED + 1)
 
 #define ISO_JOB_CAUSE_BYTES 400
 
 typedef struct iso_job {
     const char *name;
     const char *config_path;
-    const char *run_dir;  /* its log.txt takes what the process prints */
-    double cost;          /* expected seconds, or anything proportional: the longest start first */
+    const char *run_dir; /* its log.txt takes what the process prints */
+    int64_t order;       /* lower ones start first */
+    double cost; /* expected seconds, or anything proportional: of an order the longest first */
     int64_t memory_bytes; /* 0 = not known, and no matter */
     int64_t n_steps;      /* planned */
     int64_t step;         /* done, from metrics.jsonl */

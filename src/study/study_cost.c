@@ -194,31 +194,37 @@ static iso_status find_speeds(iso_study_costs *out, const iso_study_plan *plan, 
 
 /* --- the sum --- */
 
-/* The longest first, each on the worker that is free first, stage by stage: as executor.h does. */
+/* Unknown if one of them is. */
+static double later(double a, double b) {
+    return isnan(a) || a > b ? a : b;
+}
+
+/* By stage, of a stage the longest first, each on the worker that is free first, but not before the
+ * scores that chose it are there: as executor.h does. */
 static double add_up(const iso_study_costs *costs, const iso_study_plan *plan) {
-    double total = 0;
     bool *placed = calloc((size_t)plan->n_runs + 1, sizeof *placed);
     double *busy = calloc((size_t)costs->n_parallel, sizeof *busy);
-    ISO_ASSERT(placed && busy);
-    for (int64_t stage = 0; stage < plan->n_stages; stage++) {
-        double last = 0;
-        memset(busy, 0, (size_t)costs->n_parallel * sizeof *busy);
-        for (;;) {
-            int64_t longest = -1;
-            for (int64_t i = 0; i < plan->n_runs; i++)
-                if (!placed[i] && plan->runs[i].stage == stage &&
-                    (longest < 0 || costs->runs[i].seconds > costs->runs[longest].seconds))
-                    longest = i;
-            if (longest < 0) break;
-            int first = 0;
-            for (int w = 1; w < costs->n_parallel; w++)
-                if (busy[w] < busy[first]) first = w;
-            placed[longest] = true;
-            busy[first] += costs->runs[longest].seconds;
-            if (!(busy[first] <= last)) last = busy[first];
-        }
-        total += last;
+    double *end = calloc((size_t)plan->n_stages + 1, sizeof *end);
+    double total = 0;
+    ISO_ASSERT(placed && busy && end);
+    for (int64_t n = 0; n < plan->n_runs; n++) {
+        const iso_study_run *run = NULL;
+        int64_t next = 0;
+        int first = 0;
+        for (int64_t i = 0; i < plan->n_runs; i++)
+            if (!placed[i] && (!run || plan->runs[i].stage < run->stage ||
+                               (plan->runs[i].stage == run->stage &&
+                                costs->runs[i].seconds > costs->runs[next].seconds)))
+                run = &plan->runs[next = i];
+        for (int w = 1; w < costs->n_parallel; w++)
+            if (busy[w] < busy[first]) first = w;
+        double start = run->after >= 0 ? fmax(busy[first], end[run->after]) : busy[first];
+        placed[next] = true;
+        busy[first] = start + costs->runs[next].seconds;
+        end[run->stage] = later(end[run->stage], busy[first]);
+        total = later(total, busy[first]);
     }
+    free(end);
     free(busy);
     free(placed);
     return total;

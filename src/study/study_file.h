@@ -22,14 +22,22 @@
 #define ISO_STUDY_AXES_MAX   8  /* of a grid */
 #define ISO_STUDY_TEXT_BYTES 64 /* a grid's key or value */
 #define ISO_STUDY_RUNS_MAX   4096
+#define ISO_STUDY_PARTS_MAX  12 /* of a method */
+#define ISO_STUDY_PART_BYTES 24 /* a part's name */
 
 typedef enum iso_study_kind {
-    ISO_STUDY_SCAN,   /* activation rates at one N and C (or D), dense baselines beside them */
-    ISO_STUDY_REUSE,  /* the same under the schemes of data */
-    ISO_STUDY_SEARCH, /* greedy: each step's winner feeds the next */
-    ISO_STUDY_GRID,   /* any config keys, all combinations */
+    ISO_STUDY_SCAN,    /* activation rates at one N and C (or D), dense baselines beside them */
+    ISO_STUDY_REUSE,   /* the same under the schemes of data */
+    ISO_STUDY_SEARCH,  /* greedy: each step's winner feeds the next */
+    ISO_STUDY_GRID,    /* any config keys, all combinations */
+    ISO_STUDY_SWEEP,   /* learning rates, side by side */
+    ISO_STUDY_CONTROL, /* A/A: a config against itself under many seeds */
+    ISO_STUDY_METHOD,  /* the ones above but grids, one feeding the next */
 } iso_study_kind;
 extern const char *const iso_study_kind_names[];
+
+/* What a control repeats. */
+typedef enum iso_study_repeat { ISO_STUDY_REPEAT_DENSE, ISO_STUDY_REPEAT_MOE } iso_study_repeat;
 
 typedef enum iso_study_hold { ISO_STUDY_HOLD_COMPUTE, ISO_STUDY_HOLD_TOKENS } iso_study_hold;
 typedef enum iso_study_lr { ISO_STUDY_LR_STEPLAW, ISO_STUDY_LR_SWEEP } iso_study_lr;
@@ -71,7 +79,13 @@ typedef struct iso_study {
     double flops;        /* of a written plan: a fact, not a wish */
     int64_t unique_tokens;
 
-    iso_study_list activation_rates, dense_compute, data_sizes;
+    /* What the planner is held to; 0 = free. */
+    int64_t expert_width, width_multiple, head_dim;
+    double aspect, dense_aspect, total_mu;
+    int own_experts; /* 1: every MoE has its own De */
+
+    iso_study_list plan_rates; /* of a method's part: planned along, so that shapes are the same */
+    iso_study_list activation_rates, dense_compute, data_sizes, sides;
     iso_study_hold hold;
     iso_study_list schemes, epochs;
     iso_study_list layouts, shared_expert, norm_topk, granularity, zeta, mu;
@@ -91,6 +105,11 @@ typedef struct iso_study {
 
     int64_t n_listed;
     iso_study_listed *listed;
+
+    /* Of a method, in the order of their running: studies of their own, `name` the part's. What a
+     * part does not say is the method's. */
+    int64_t n_parts;
+    struct iso_study *parts;
 
     int budget_line, rates_line; /* where the planner's refusals point */
     char *source;                /* the file's text */

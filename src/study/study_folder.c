@@ -103,7 +103,8 @@ bool iso_study_folder_score(void *ctx, const iso_study_run *run, iso_study_score
     /* One that was hopeless and finished all the same is stopped, too: what counts is what its
      * evaluations say, not whether a signal came in time. */
     out->stopped = iso_study_folder_hopeless(folder, run) > 0;
-    bool known = out->stopped;
+    out->diverged = iso_run_has_diverged(dir);
+    bool known = out->stopped || out->diverged;
     if (!known && iso_run_is_finished(dir) &&
         iso_halves_read(&halves, dir, folder->study->select) == ISO_OK) {
         out->choose = halves.choose;
@@ -116,8 +117,9 @@ bool iso_study_folder_score(void *ctx, const iso_study_run *run, iso_study_score
 
 /* --- a plan --- */
 
+/* `may_hide`: an open choice may keep it out of the plan. */
 static iso_status check_run(const iso_study_folder *folder, const char *name, const json_t *entry,
-                            const iso_study_plan *plan) {
+                            const iso_study_plan *plan, bool may_hide) {
     const char *hash = json_string_value(json_object_get(entry, "config_hash"));
     for (int64_t i = 0; i < plan->n_runs; i++)
         if (strcmp(plan->runs[i].name, name) == 0) {
@@ -127,20 +129,20 @@ static iso_status check_run(const iso_study_folder *folder, const char *name, co
                             "or take the study file back to what it was",
                             folder->dir, name);
         }
+    if (may_hide) return ISO_OK;
     return iso_fail(ISO_ERR_USAGE,
                     "%s: the run %s of the study that is there is none of this one; choose another "
                     "--out, or take the study file back to what it was",
                     folder->dir, name);
 }
 
-/* Every run that was planned before is in the plan, unless an open choice hides its stage. */
+/* Every run that was planned before is in the plan, unless an open choice hides it. */
 static iso_status check_growth(const iso_study_folder *folder, const iso_study_plan *plan) {
     const char *name;
     json_t *entry;
     json_object_foreach(folder->before, name, entry) {
-        int64_t stage = json_integer_value(json_object_get(entry, "stage"));
-        if (!plan->complete && stage >= plan->n_stages) continue;
-        ISO_TRY(check_run(folder, name, entry, plan));
+        bool chosen = json_array_size(json_object_get(entry, "needs")) > 0;
+        ISO_TRY(check_run(folder, name, entry, plan, chosen && !plan->complete));
     }
     return ISO_OK;
 }
@@ -170,15 +172,18 @@ static iso_status write_configs(const iso_study_folder *folder, const iso_study_
     return status;
 }
 
-/* "steps/moe-layout.json", "steps/lr-dense.json". */
+/* "steps/moe-layout.json", "steps/lr-dense.json"; of a part with a name of its own
+ * "steps/search-wide-moe-layout.json". */
 static iso_status write_steps(const iso_study_folder *folder, const iso_study_plan *plan) {
     iso_status status = ISO_OK;
     for (size_t i = 0; i < json_array_size(plan->steps) && status == ISO_OK; i++) {
         const json_t *table = json_array_get(plan->steps, i);
         const char *side = json_string_value(json_object_get(table, "side"));
-        char *path = iso_strf("%s/steps/%s%s%s.json", folder->dir,
-                              json_string_value(json_object_get(table, "step")), side ? "-" : "",
-                              side ? side : "");
+        const char *part = json_string_value(json_object_get(table, "part"));
+        bool named = strchr(part, '-') != NULL;
+        char *path = iso_strf("%s/steps/%s%s%s%s%s.json", folder->dir, named ? part : "",
+                              named ? "-" : "", json_string_value(json_object_get(table, "step")),
+                              side ? "-" : "", side ? side : "");
         char *text = json_dumps(table, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
         ISO_ASSERT(text != NULL);
         status = write_once(path, text, strlen(text));
@@ -217,6 +222,8 @@ static const char *state_name(iso_job_state state) {
         return "failed";
     case ISO_JOB_STOPPED:
         return "stopped";
+    case ISO_JOB_DIVERGED:
+        return "diverged";
     case ISO_JOB_WAITING:
     case ISO_JOB_PREEMPTED:
         break;
@@ -224,18 +231,20 @@ static const char *state_name(iso_job_state state) {
     return "waiting";
 }
 
-/* "dense" and "moe" choose apart. */
-static bool same_family(const iso_study_run *a, const iso_study_run *b) {
-    size_t n = strcspn(a->side, "-");
-    return n == strcspn(b->side, "-") && memcmp(a->side, b->side, n) == 0;
-}
-
-/* The runs of the stage before: their scores chose this one's config. */
+/* The runs whose scores chose this one's config: the last ones of its family, dense or MoE, that
+ * were to be trained by then. */
 static json_t *needs_of(const iso_study_plan *plan, const iso_study_run *run) {
     json_t *needs = json_array();
-    for (int64_t i = 0; i < plan->n_runs; i++)
-        if (plan->runs[i].stage + 1 == run->stage && same_family(&plan->runs[i], run))
-            json_array_append_new(needs, json_string(plan->runs[i].name));
+    int64_t last = -1;
+    for (int pass = 0; pass < 2; pass++)
+        for (int64_t i = 0; i < plan->n_runs; i++) {
+            const iso_study_run *other = &plan->runs[i];
+            bool same_family = (other->activation_rate == 1) == (run->activation_rate == 1);
+            if (!same_family || other->stage > run->after) continue;
+            if (pass == 0 && other->stage > last) last = other->stage;
+            if (pass == 1 && other->stage == last)
+                json_array_append_new(needs, json_string(other->name));
+        }
     return needs;
 }
 
@@ -245,14 +254,18 @@ static json_t *entry_of(const iso_study_folder *folder, const iso_study_plan *pl
     json_int_t attempts = json_integer_value(json_object_get(before, "attempts"));
     char *config = iso_strf("configs/%s.yaml", run->name), *dir = iso_strf("runs/%s", run->name);
     json_t *entry = json_pack(
-        "{ss ss ss ss sI so sI sI sI ss ss ss}", "name", run->name, "config", config, "run", dir,
+        "{ss ss ss ss sI so sI sI sI ss ss ss ss}", "name", run->name, "config", config, "run", dir,
         "state", state_name(job->state), "attempts", attempts + (json_int_t)job->n_attempts,
         "needs", needs_of(plan, run), "stage", (json_int_t)run->stage, "memory_bytes",
         (json_int_t)cost->memory_bytes, "threads", (json_int_t)run->config.train.threads, "side",
-        run->side, "groups", run->groups, "config_hash", run->config_hash);
+        run->side, "parts", run->parts, "groups", run->groups, "config_hash", run->config_hash);
     ISO_ASSERT(entry != NULL);
     if (!isnan(cost->seconds)) json_object_set_new(entry, "expected_s", json_real(cost->seconds));
-    if (*job->cause) json_object_set_new(entry, "cause", json_string(job->cause));
+    const json_t *cause = json_object_get(before, "cause");
+    if (*job->cause)
+        json_object_set_new(entry, "cause", json_string(job->cause));
+    else if (cause && job->state == ISO_JOB_DIVERGED)
+        json_object_set_new(entry, "cause", json_copy((json_t *)(uintptr_t)cause));
     if (job->state == ISO_JOB_STOPPED)
         json_object_set_new(entry, "hopeless_at_step",
                             json_integer(iso_study_folder_hopeless(folder, run)));

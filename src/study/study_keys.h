@@ -24,7 +24,7 @@ typedef enum iso_study_type {
 } iso_study_type;
 
 #define ISO_STUDY_TAKES(kind) (1u << (kind))
-#define ISO_STUDY_TAKES_ALL   15u
+#define ISO_STUDY_TAKES_ALL   127u
 
 typedef struct iso_study_key {
     const char *section; /* "" = top */
@@ -39,6 +39,9 @@ typedef struct iso_study_key {
 
 extern const iso_study_key iso_study_keys[];
 extern const int64_t iso_n_study_keys;
+
+/* NULL: there is none. */
+const iso_study_key *iso_study_key_find(const char *section, const char *name);
 
 /* Reads one value into the study. False with what would do in `fault`. */
 bool iso_study_value_read(iso_study *study, const iso_study_key *key, const iso_yaml *node,

@@ -11,7 +11,11 @@
  * (I1) the plan is a function of the study file, of the prepared folder's vocabulary and size, and
  *      of the scores: not of the machine, the clock, or which run finished first;
  * (I2) no two runs have the same config: a run that several comparisons need is there once;
- * (I3) names are unique; a run's name is its side's and "-s" and its seed.
+ * (I3) names are unique; a run's name is its side's and "-s" and its seed; runs that differ in
+ *      their seed only have one side.
+ *
+ * A method is the plans of its parts, one after the other: what one part needs and an earlier one
+ * has trained is not trained again, and the rates that its sweeps choose are every later side's.
  */
 #ifndef ISO_STUDY_STUDY_PLAN_H
 #define ISO_STUDY_STUDY_PLAN_H
@@ -21,21 +25,25 @@
 
 #define ISO_STUDY_SIDE_BYTES   72
 #define ISO_STUDY_RUN_BYTES    96
-#define ISO_STUDY_GROUPS_BYTES 160
+#define ISO_STUDY_GROUPS_BYTES 512
 #define ISO_STUDY_SEED_SD      0.005 /* BPC between seeds, where neither runs nor the file tell */
 
 typedef struct iso_study_run {
     char name[ISO_STUDY_RUN_BYTES];
     char side[ISO_STUDY_SIDE_BYTES];     /* a config but for its seed */
     char groups[ISO_STUDY_GROUPS_BYTES]; /* comparisons that the audit shall find equal, with commas
-                                            between; "" = none */
-    int64_t stage;                       /* runs of a stage need those of the ones before */
+                                            between; "" = none. Each begins with its part's name */
+    char parts[ISO_STUDY_GROUPS_BYTES];  /* the parts that have it, likewise; a study that is no
+                                            method is one part, named by its kind */
+    int64_t stage;                       /* runs of a stage come before those of the next */
+    int64_t after;                       /* the stage whose scores chose this config; -1 = none */
     char guard[ISO_STUDY_RUN_BYTES];     /* the run that tells whether this one is hopeless, an
                                             earlier stage's; "" = it is never stopped */
     iso_config config;                   /* resolved */
     char config_hash[ISO_SHA256_HEX_BYTES];
     double activation_rate;
-    double flops; /* M D */
+    char side_hash[ISO_SHA256_HEX_BYTES]; /* of the config without its seed */
+    double flops;                         /* M D */
 } iso_study_run;
 
 typedef struct iso_study_plan {
@@ -49,7 +57,7 @@ typedef struct iso_study_plan {
 
 /* Bits per character of a run on the documents that choose and on those that report. */
 typedef struct iso_study_score {
-    bool stopped; /* as hopeless: no scores */
+    bool stopped, diverged; /* as hopeless; NaN in training: no scores, and it loses every choice */
     double choose, report;
 } iso_study_score;
 /* False if the run has not finished. */
@@ -65,7 +73,7 @@ void iso_study_plan_free(iso_study_plan *plan);
  * whole has no plan. What a faulty file left open is not asked for. */
 iso_status iso_study_plan_check(const iso_study *study, iso_str *faults, const char *what);
 
-/* Whether `group` is one of run->groups. */
-bool iso_study_run_in(const iso_study_run *run, const char *group);
+/* Whether `name` is one of a list with commas between: of run->groups or run->parts. */
+bool iso_study_names_have(const char *names, const char *name);
 
 #endif

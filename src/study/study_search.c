@@ -37,7 +37,7 @@ typedef struct search {
     iso_plan_goal goal;
     bool has_winner;
     char guard[ISO_STUDY_RUN_BYTES];
-    iso_pooled noise; /* of the steps so far */
+    iso_pooled noise; /* of controls and of the steps so far */
     int64_t n_candidates;
     candidate candidates[CANDIDATES_MAX];
 } search;
@@ -57,6 +57,7 @@ static iso_status fit_config(iso_config *out, const search *s, const iso_shape *
     ISO_TRY(iso_equal_batch_set(out, rule, tokens > 1 ? (int64_t)tokens : 1));
     ISO_TRY(iso_equal_steps_of(&steps, out, M, dense->tokens));
     ISO_TRY(iso_equal_steps_set(out, rule, steps, NULL));
+    ISO_TRY(iso_study_set_rate(s->b, out));
     int64_t S = shape->max_position_embeddings, D = iso_config_tokens(out);
     iso_gap_scheme scheme = s->b->study->scheme;
     out->data.unique_tokens = scheme == ISO_GAP_STRICT  ? s->reference->unique_tokens
@@ -221,7 +222,7 @@ static iso_status add_runs(search *s, const char *side) {
         snprintf(name, sizeof name, "%s-%s", side, c->label);
         for (int64_t j = 0; j < study->seeds.n; j++) {
             int64_t index, n_before = s->b->plan->n_runs;
-            ISO_TRY(iso_study_add_run(&index, s->b, name, "search", &c->config,
+            ISO_TRY(iso_study_add_run(&index, s->b, name, s->b->part, &c->config,
                                       (int64_t)study->seeds.values[j]));
             if (j == 0) c->first_run = index;
             iso_study_run *run = &s->b->plan->runs[index];
@@ -244,10 +245,10 @@ static int64_t run_of(const search *s, const candidate *c, int64_t seed) {
     return c->first_run;
 }
 
-/* False if a score is missing. A candidate of which one seed was stopped has none. */
+/* False if a score is missing. A candidate of which one seed was stopped or diverged has none. */
 static bool score_all(search *s) {
     const iso_study_list *seeds = &s->b->study->seeds;
-    if (!s->b->score) return false;
+    if (!s->b->score || s->b->noise_open) return false;
     for (int64_t i = 0; i < s->n_candidates; i++) {
         candidate *c = &s->candidates[i];
         double bpc[ISO_STUDY_LIST_MAX] = {0}, report = 0;
@@ -256,7 +257,7 @@ static bool score_all(search *s) {
             iso_study_score score = {0};
             int64_t run = run_of(s, c, (int64_t)seeds->values[j]);
             if (!s->b->score(s->b->ctx, &s->b->plan->runs[run], &score)) return false;
-            stopped = stopped || score.stopped;
+            stopped = stopped || score.stopped || score.diverged;
             bpc[j] = score.choose;
             report += score.report / (double)seeds->n;
         }
@@ -315,9 +316,10 @@ static void keep_table(search *s, const char *step, int64_t chosen, double sprea
         json_array_append_new(rows, row);
     }
     json_array_append_new(s->b->plan->steps,
-                          json_pack("{ss so sI sf sb sf}", "step", step, "candidates", rows,
-                                    "chosen", (json_int_t)chosen, "spread", spread,
-                                    "spread_assumed", s->noise.dof <= 0, "seed_dof", s->noise.dof));
+                          json_pack("{ss ss so sI sf sb sf}", "step", step, "part", s->b->part,
+                                    "candidates", rows, "chosen", (json_int_t)chosen, "spread",
+                                    spread, "spread_assumed", s->noise.dof <= 0, "seed_dof",
+                                    s->noise.dof));
 }
 
 /* *more: the next step can follow. */
@@ -338,8 +340,8 @@ static iso_status take_step(search *s, const char *name, void (*propose)(search 
         chosen = choose(s, spread);
         if (chosen < 0)
             return iso_fail(ISO_ERR_FAILED,
-                            "search step %s: every candidate was stopped; raise "
-                            "rules.stop_hopeless",
+                            "search step %s: every candidate was stopped or diverged; raise "
+                            "rules.stop_hopeless, or sweep the rates",
                             name);
         keep_table(s, name, chosen, spread);
     } else if (s->b->score) {
@@ -353,7 +355,7 @@ static iso_status take_step(search *s, const char *name, void (*propose)(search 
     s->goal = winner->goal;
     s->has_winner = true;
     memcpy(s->guard, s->b->plan->runs[winner->first_run].name, sizeof s->guard);
-    s->b->stage++;
+    s->b->after = s->b->stage++;
     *more = true;
     return ISO_OK;
 }
@@ -383,21 +385,25 @@ static iso_status walk_both(search *s, const iso_budget *reference) {
         {"dense-zeta", dense_zetas}, {"dense-alpha", dense_alphas}, {"dense-head", dense_heads}};
     const iso_plan_goal goal = reference->shapes;
     iso_study_build *b = s->b;
+    int64_t first = b->stage, after = b->after;
+    int64_t n_before = b->plan->n_runs;
     s->goal = goal;
+    s->noise = b->noise;
     if (s->goal.min_experts_per_token < 2) s->goal.min_experts_per_token = 2;
     ISO_TRY(walk(s, moe, sizeof moe / sizeof *moe));
-    int64_t n_moe = b->plan->n_runs;
-    b->stage = 0;
+    int64_t n_moe = b->plan->n_runs - n_before;
+    b->stage = first;
+    b->after = after;
     s->has_winner = false;
     s->guard[0] = '\0';
     s->goal = goal;
     s->goal.n_rates = 0;
-    s->noise = (iso_pooled){0}; /* its choices must not wait for, or change with, the MoE's */
+    s->noise = b->noise; /* its choices must not wait for, or change with, the MoE's */
     ISO_TRY(walk(s, dense, sizeof dense / sizeof *dense));
     if (b->plan->complete)
         iso_str_appendf(&b->plan->notes,
                         "search budget: %" PRId64 " runs of MoEs, %" PRId64 " of dense models\n",
-                        n_moe, b->plan->n_runs - n_moe);
+                        n_moe, b->plan->n_runs - n_before - n_moe);
     return ISO_OK;
 }
 
@@ -414,6 +420,7 @@ iso_status iso_study_make_search(iso_study_build *b) {
         goal.shapes.min_experts_per_token = 2; /* one expert's gate cannot be normalised */
         status = iso_budget_create(&s->reference, &goal);
     }
+    if (status == ISO_OK) status = iso_study_check_reached(s->reference);
     if (status == ISO_OK) status = walk_both(s, s->reference);
     iso_budget_free(s->reference);
     free(s);

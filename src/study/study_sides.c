@@ -1,4 +1,6 @@
-/* The sides of studies that are known beforehand: scans, reuse, grids, written plans. */
+/* The sides of studies that are known beforehand: scans, sweeps, controls, reuse, grids, written
+ * plans.
+ */
 #include "study/study_build.h"
 
 #include "arch/count.h"
@@ -23,19 +25,7 @@ static iso_status add_side(iso_study_build *b, const iso_study_side *side) {
     return ISO_OK;
 }
 
-static void note_lines(iso_study_plan *plan, const char *lines) {
-    while (lines && *lines) {
-        size_t n = strcspn(lines, "\n");
-        char *line = iso_strf("%.*s\n", (int)n, lines);
-        if (!plan->notes.data || !strstr(plan->notes.data, line))
-            iso_str_append(&plan->notes, line);
-        free(line);
-        lines += n + (lines[n] == '\n');
-    }
-}
-
-/* A single step of the baseline is the least that can be trained. */
-static iso_status check_reached(const iso_budget *budget) {
+iso_status iso_study_check_reached(const iso_budget *budget) {
     const iso_budget_model *dense = &budget->models[0];
     if (dense->config.train.steps > 1 || dense->flops_error < 0.51) return ISO_OK;
     return iso_fail(ISO_ERR_USAGE,
@@ -44,27 +34,66 @@ static iso_status check_reached(const iso_budget *budget) {
                     dense->flops * dense->step_share, budget->flops_asked);
 }
 
+static bool has_value(const iso_study_list *list, double value) {
+    for (int64_t i = 0; i < list->n; i++)
+        if (list->values[i] == value) return true;
+    return false;
+}
+
+/* Another part asks for it. */
+static bool is_planned_along(const iso_study *study, double rate) {
+    return has_value(&study->plan_rates, rate) && !has_value(&study->activation_rates, rate);
+}
+
+/* A line that begins with the name of a model which this part does not train. */
+static bool is_of_another(const iso_study *study, const iso_budget *budget, const char *line) {
+    for (int64_t i = 1; i < budget->n_models; i++) {
+        size_t n = strlen(budget->models[i].name);
+        if (strncmp(line, budget->models[i].name, n) == 0 && strchr(" :", line[n]) &&
+            is_planned_along(study, budget->models[i].plan.rate_asked))
+            return true;
+    }
+    return false;
+}
+
+static void note_lines(iso_study_build *b, const iso_budget *budget) {
+    iso_str *notes = &b->plan->notes;
+    for (const char *lines = budget->notes.data; lines && *lines;) {
+        size_t n = strcspn(lines, "\n");
+        char *line = iso_strf("%.*s\n", (int)n, lines);
+        bool told = notes->data && strstr(notes->data, line);
+        if (!told && !is_of_another(b->study, budget, line)) iso_str_append(notes, line);
+        free(line);
+        lines += n + (lines[n] == '\n');
+    }
+}
+
 /* Every model of a budget as a side, "PREFIXdense", "PREFIXmoe-20". */
 static iso_status add_budget(iso_study_build *b, const iso_budget *budget, const char *prefix,
                              const char *group) {
-    ISO_TRY(check_reached(budget));
+    ISO_TRY(iso_study_check_reached(budget));
     for (int64_t i = 0; i < budget->n_models; i++) {
+        iso_study_repeat repeat = i > 0 ? ISO_STUDY_REPEAT_MOE : ISO_STUDY_REPEAT_DENSE;
+        double rate = budget->models[i].plan.rate_asked;
+        if (b->study->kind == ISO_STUDY_CONTROL && !has_value(&b->study->sides, repeat)) continue;
+        if (i > 0 && is_planned_along(b->study, rate)) continue;
         iso_study_side side = {.config = budget->models[i].config, .seeds = b->study->seeds};
         iso_study_set_text(side.name, sizeof side.name, "%s%s", prefix, budget->models[i].name);
         iso_study_set_text(side.group, sizeof side.group, "%s", group);
         ISO_TRY(add_side(b, &side));
     }
-    note_lines(b->plan, budget->notes.data);
+    note_lines(b, budget);
     return ISO_OK;
 }
 
 static void set_rates(iso_budget_goal *goal, const iso_study *study) {
-    goal->shapes.n_rates = study->activation_rates.n;
-    memcpy(goal->shapes.rates, study->activation_rates.values,
-           (size_t)goal->shapes.n_rates * sizeof *goal->shapes.rates);
+    const iso_study_list *rates =
+        study->plan_rates.n > 0 ? &study->plan_rates : &study->activation_rates;
+    goal->shapes.n_rates = rates->n;
+    memcpy(goal->shapes.rates, rates->values, (size_t)rates->n * sizeof *goal->shapes.rates);
 }
 
-/* --- scan --- */
+/* --- scan, sweep, control --- */
 
 /* The dense baseline on `multiple` times its compute, by the same rules; D-hat stays under strict.
  */
@@ -122,9 +151,9 @@ static iso_status make_scan(iso_study_build *b) {
     iso_config like;
     ISO_TRY(iso_study_goal(&goal, &like, b));
     set_rates(&goal, study);
-    if (study->data_sizes.n == 0) return scan_at(b, &goal, "", "scan");
+    if (study->data_sizes.n == 0) return scan_at(b, &goal, "", b->part);
     for (int64_t i = 0; i < study->data_sizes.n; i++) {
-        char prefix[40], group[40], size[32];
+        char prefix[40], group[ISO_STUDY_PART_BYTES + 40], size[32];
         goal.compute = (iso_compute){0};
         goal.text_tokens = (int64_t)study->data_sizes.values[i];
         if (b->text_tokens > 0 && goal.text_tokens > b->text_tokens)
@@ -139,7 +168,7 @@ static iso_status make_scan(iso_study_build *b) {
                       : *unit      ? 1000
                                    : 1),
                  unit);
-        snprintf(group, sizeof group, "d%s", size);
+        snprintf(group, sizeof group, "%s-d%s", b->part, size);
         snprintf(prefix, sizeof prefix, "d%s-", size);
         ISO_TRY(scan_at(b, &goal, prefix, group));
     }
@@ -150,16 +179,16 @@ static iso_status make_scan(iso_study_build *b) {
 
 static iso_status reuse_at(iso_study_build *b, const iso_budget_goal *goal, iso_gap_scheme scheme,
                            int64_t epochs, int64_t dense_tokens) {
-    char group[32], prefix[40];
+    char group[ISO_STUDY_PART_BYTES + 40], prefix[40];
     iso_budget_goal at = *goal;
     iso_budget *budget;
     at.scheme = scheme;
-    snprintf(group, sizeof group, "%s", iso_budget_scheme_names[scheme]);
+    snprintf(prefix, sizeof prefix, "%s-", iso_budget_scheme_names[scheme]);
     if (epochs > 1) {
-        snprintf(group, sizeof group, "strict-e%" PRId64, epochs);
+        snprintf(prefix, sizeof prefix, "strict-e%" PRId64 "-", epochs);
         at.text_tokens = dense_tokens / epochs;
     }
-    snprintf(prefix, sizeof prefix, "%s-", group);
+    snprintf(group, sizeof group, "%s-%.*s", b->part, (int)strlen(prefix) - 1, prefix);
     ISO_TRY(iso_budget_create(&budget, &at));
     iso_status status = add_budget(b, budget, prefix, group);
     iso_budget_free(budget);
@@ -261,7 +290,7 @@ static iso_status make_listed(iso_study_build *b) {
         const iso_study_listed *run = &b->study->listed[i];
         iso_study_side side = {.config = run->config, .seeds = run->seeds};
         iso_study_set_text(side.name, sizeof side.name, "%s", run->name);
-        iso_study_set_text(side.group, sizeof side.group, "scan");
+        iso_study_set_text(side.group, sizeof side.group, "%s", b->part);
         ISO_TRY(add_side(b, &side));
     }
     return ISO_OK;

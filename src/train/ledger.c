@@ -46,7 +46,7 @@ json_t *iso_numeric_profile(const iso_trainer *trainer) {
 }
 
 static const char *state_name(iso_run_state state) {
-    static const char *const names[] = {"running", "finished", "preempted", "failed"};
+    static const char *const names[] = {"running", "finished", "preempted", "failed", "diverged"};
     return names[state];
 }
 

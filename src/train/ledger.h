@@ -16,6 +16,7 @@ typedef enum iso_run_state {
     ISO_RUN_FINISHED,
     ISO_RUN_PREEMPTED,
     ISO_RUN_FAILED,
+    ISO_RUN_DIVERGED, /* a loss or gradient was not finite: it would be again */
 } iso_run_state;
 
 /* Everything that the ledger is made of; all borrowed. */

@@ -394,6 +394,7 @@ static iso_status run_all(loop *run) {
     iso_status status = train_to_the_end(run);
     iso_run_state state = status == ISO_OK              ? ISO_RUN_FINISHED
                           : status == ISO_ERR_PREEMPTED ? ISO_RUN_PREEMPTED
+                          : status == ISO_ERR_NONFINITE ? ISO_RUN_DIVERGED
                                                         : ISO_RUN_FAILED;
     /* The first error is the one to report; the summary of a failed run is a courtesy. */
     char *message = status == ISO_OK ? NULL : strdup(iso_error_message());

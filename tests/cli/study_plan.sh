@@ -36,3 +36,20 @@ printf 'format: 1\nname: x\nkind: scan\nruns:\n  - {name: dense, config: configs
 run isomoe study plan lost.yaml
 run isomoe study plan missing.yaml
 run isomoe study run grid.yaml
+
+cat >method.yaml <<'END'
+format: 1
+name: method
+kind: method
+config: {model: {max_position_embeddings: 64, vocab_size: 257}}
+budget: {params: 200K, data: 200K}
+axes: {activation_rates: [20%]}
+parts:
+  scann: {axes: {activation_rates: [20%]}}
+  scan: {axes: {activation_rates: [0.1%, 50%], zeta: [16]}, retries: 3}
+  control: {seeds: 1}
+  search: {budget: {params: 200K, compute: 1e7}, axes: {activation_rates: [20%, 50%]}}
+END
+run isomoe study plan method.yaml
+run isomoe study run method.yaml --out made
+ls

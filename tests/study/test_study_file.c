@@ -118,6 +118,57 @@ static void test_needs(void **state) {
                   "s.yaml:6: axes.activation_rates: a search takes one");
 }
 
+/* Parts in the method's order with what the method says for all, and every fault of every part. */
+static void test_method(void **state) {
+    char *faults;
+    iso_study *s = parse(HEAD "kind: method\nbudget: {params: 1M, data: 5M}\nseeds: 3\n"
+                              "rules: {retries: 4}\nparts:\n"
+                              "  scan: {axes: {activation_rates: [10%, 35%]}}\n"
+                              "  control:\n"
+                              "  scan-low: {budget: {params: 1M, compute: 1e12}, axes: "
+                              "{activation_rates: [5%]}, seeds: [9]}\n"
+                              "  sweep: {seeds: 1}\n",
+                         &faults);
+    assert_string_equal(faults, "");
+    assert_int_equal(s->n_parts, 4);
+    assert_string_equal(s->parts[0].name, "sweep");
+    assert_string_equal(s->parts[1].name, "control");
+    assert_string_equal(s->parts[2].name, "scan");
+    assert_string_equal(s->parts[3].name, "scan-low");
+    assert_int_equal(s->parts[0].kind, ISO_STUDY_SWEEP);
+    assert_int_equal(s->parts[0].seeds.n, 1);
+    assert_int_equal(s->parts[1].seeds.n, 3);
+    assert_true(s->parts[1].activation_rates.values[0] == 0.2);
+    assert_int_equal(s->parts[2].retries, 4);
+    /* Planned along what has the same budget. */
+    assert_int_equal(s->parts[0].plan_rates.n, 3);
+    assert_int_equal(s->parts[3].plan_rates.n, 1);
+    assert_true(s->parts[3].data == 0 && s->parts[3].compute.flops == 1e12);
+    iso_study_free(s);
+    free(faults);
+    expect_faults(
+        HEAD "kind: method\nbudget: {params: 1M, data: 5M}\naxes: {zeta: [16]}\nparts:\n"
+             "  scan: {axis: {}, axes: {activation_rates: [200%]}, machine: {threads: "
+             "1}}\n"
+             "  control: {seeds: 1}\n"
+             "  reuse: {axes: {zeta: [16]}}\n"
+             "  grid: {axes: {train.lr: [1]}}\n",
+        "s.yaml:5: axes: a method has no such key; it is for scan, reuse, search, grid, "
+        "sweep, control\n"
+        "s.yaml:8: parts.control.seeds: one seed says nothing about noise; give 20, say\n"
+        "s.yaml:7: parts.scan.axis: no such key; did you mean axes?\n"
+        "s.yaml:7: parts.scan.axes.activation_rates: a fraction is at most 1 (100 %)\n"
+        "s.yaml:7: parts.scan.machine: the whole study says it; a part takes seeds, "
+        "scheme, budget, shapes, axes\n"
+        "s.yaml:9: parts.reuse.axes.zeta: a reuse has no such key; it is for search\n"
+        "s.yaml:9: parts.reuse.axes.activation_rates: missing: which MoEs? [10%, 20%, "
+        "35%], say\n"
+        "s.yaml:10: parts.grid: no such part; take sweep, control, scan, reuse, search, or "
+        "one of these with '-' and a word of your own behind");
+    expect_faults(HEAD "kind: method\nbudget: {params: 1M, data: 5M}\n",
+                  "s.yaml:1: parts: missing: which of sweep, control, scan, reuse, search?");
+}
+
 static void test_listed(void **state) {
     char *faults;
     iso_study *s = parse(HEAD "kind: scan\nscheme: strict\n"
@@ -138,7 +189,8 @@ static void test_listed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reads), cmocka_unit_test(test_all_faults_at_once),
-        cmocka_unit_test(test_kinds), cmocka_unit_test(test_needs), cmocka_unit_test(test_listed)};
+        cmocka_unit_test(test_reads),  cmocka_unit_test(test_all_faults_at_once),
+        cmocka_unit_test(test_kinds),  cmocka_unit_test(test_needs),
+        cmocka_unit_test(test_method), cmocka_unit_test(test_listed)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

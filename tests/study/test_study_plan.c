@@ -46,7 +46,7 @@ static const iso_study_run *run_of(const iso_study_plan *plan, const char *name)
     for (int64_t i = 0; i < plan->n_runs; i++)
         if (strcmp(plan->runs[i].name, name) == 0) return &plan->runs[i];
     fail_msg("no run %s", name);
-    return NULL;
+    abort();
 }
 
 #define SCAN                                                                                       \
@@ -72,8 +72,8 @@ static void test_scan_over_data_and_tokens(void **state) {
         plan_of(HEAD SMALL "kind: scan\nbudget: {params: 200K}\n"
                            "axes: {activation_rates: [20%], data: [200K, 400K]}\n",
                 NULL, NULL);
-    expect_runs(plan, "d200k-dense-s1 0 d200k\nd200k-moe-20-s1 0 d200k\n"
-                      "d400k-dense-s1 0 d400k\nd400k-moe-20-s1 0 d400k\n");
+    expect_runs(plan, "d200k-dense-s1 0 scan-d200k\nd200k-moe-20-s1 0 scan-d200k\n"
+                      "d400k-dense-s1 0 scan-d400k\nd400k-moe-20-s1 0 scan-d400k\n");
     iso_study_plan_free(plan);
     plan = plan_of(HEAD SMALL "kind: scan\nbudget: {params: 200K, data: 200K}\n"
                               "axes: {activation_rates: [20%, 50%], hold: tokens}\n",
@@ -89,10 +89,10 @@ static void test_reuse(void **state) {
     iso_study_plan *plan = plan_of(HEAD SMALL "kind: reuse\nbudget: {params: 200K, data: 200K}\n"
                                               "axes: {activation_rates: [20%], epochs: [1, 2]}\n",
                                    NULL, NULL);
-    expect_runs(plan, "unique-dense-s1 0 unique,strict\nunique-moe-20-s1 0 unique\n"
-                      "strict-moe-20-s1 0 strict\nstrict-e2-dense-s1 0 strict-e2,loose\n"
-                      "strict-e2-moe-20-s1 0 strict-e2\n"
-                      "loose-moe-20-s1 0 loose\n");
+    expect_runs(plan, "unique-dense-s1 0 reuse-unique,reuse-strict\n"
+                      "unique-moe-20-s1 0 reuse-unique\nstrict-moe-20-s1 0 reuse-strict\n"
+                      "strict-e2-dense-s1 0 reuse-strict-e2,reuse-loose\n"
+                      "strict-e2-moe-20-s1 0 reuse-strict-e2\nloose-moe-20-s1 0 reuse-loose\n");
     double tokens = (double)iso_config_tokens(&run_of(plan, "loose-moe-20-s1")->config);
     double unique = (double)run_of(plan, "loose-moe-20-s1")->config.data.unique_tokens;
     assert_true(fabs(tokens / unique - 2) < 1e-3);
@@ -242,6 +242,137 @@ static void test_deterministic(void **state) {
     iso_study_plan_free(b);
 }
 
+#define METHOD                                                                                     \
+    HEAD SMALL "kind: method\nbudget: {params: 200K, data: 200K}\nshapes: {own_experts: true}\n"   \
+               "seeds: 2\nrules: {lr_multipliers: [0.25, 0.5, 1]}\nparts:\n"                       \
+               "  search: {seeds: 1, axes: {activation_rates: [20%], layouts: [full, 1dense], "    \
+               "granularity: [1], zeta: [16], mu: [15], dense_zeta: [8, 32], dense_alpha: [2], "   \
+               "dense_head_dim: [16]}}\n"                                                          \
+               "  reuse: {axes: {activation_rates: [20%], schemes: [strict]}}\n"                   \
+               "  scan: {axes: {activation_rates: [20%, 50%], dense_compute: [1, 2]}}\n"           \
+               "  control: {seeds: 3}\n  sweep: {seeds: 1}\n"
+
+/* The parts in the method's order, whatever the file's; what one has trained serves the next. */
+static void test_method(void **state) {
+    oracle o = {0, sweep_bpc};
+    iso_study_plan *plan = plan_of(METHOD, ask, &o);
+    expect_runs(plan, "dense-lr0.25-s1 0 -\ndense-lr0.5-s1 0 -\ndense-lr1-s1 0 -\n"
+                      "moe-20-lr0.25-s1 0 -\nmoe-20-lr0.5-s1 0 -\nmoe-20-lr1-s1 0 -\n");
+    assert_false(plan->complete);
+    iso_study_plan_free(plan);
+    o.n_known = 1;
+    plan = plan_of(METHOD, ask, &o);
+    /* The rate of the MoE at 50 % is that of the one that was swept. */
+    static const char *const expected[] = {
+        "dense-lr0.5-s1 sweep,control,scan,reuse control,scan,reuse-strict",
+        "moe-20-lr1-s1 sweep,control,scan,reuse,search control,scan,reuse-strict,search",
+        "moe-20-lr0.5-s1 sweep ",
+        "dense-lr0.5-s2 control,scan,reuse control,scan,reuse-strict",
+        "moe-20-lr1-s3 control control",
+        "moe-50-lr1-s2 scan scan",
+        "dense-2c-lr0.5-s1 scan ",
+        "moe-layout-full-plain-s1 search search"};
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        char name[ISO_STUDY_RUN_BYTES];
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(expected[i], " "), expected[i]);
+        const iso_study_run *run = run_of(plan, name);
+        char *line = iso_strf("%s %s %s", run->name, run->parts, run->groups);
+        assert_string_equal(line, expected[i]);
+        free(line);
+        assert_true(run->after == (run->stage > 0 ? 0 : -1));
+    }
+    iso_study_plan_free(plan);
+}
+
+/* (I2), (I3): also where parts differ in budget, and so their "dense" in config. */
+static void test_method_names(void **state) {
+    iso_study_plan *plan = plan_of(METHOD "  scan-more: {budget: {params: 200K, data: 300K}, axes: "
+                                          "{activation_rates: [20%]}}\n",
+                                   NULL, NULL);
+    run_of(plan, "scan-more-dense-lr0.25-s2");
+    for (int64_t i = 0; i < plan->n_runs; i++)
+        for (int64_t j = 0; j < i; j++) {
+            const iso_study_run *a = &plan->runs[i], *b = &plan->runs[j];
+            assert_string_not_equal(a->name, b->name);
+            assert_string_not_equal(a->config_hash, b->config_hash);
+            assert_int_equal(strcmp(a->side, b->side) == 0,
+                             strcmp(a->side_hash, b->side_hash) == 0);
+        }
+    iso_study_plan_free(plan);
+}
+
+/* The search's ties are the control's noise; while a control's score is missing nothing is chosen.
+ */
+static double noisy_bpc(const iso_study_run *run) {
+    double seed = 0.01 * run->config.train.seed;
+    return 2 + seed - 0.015 * (run->config.model.layer_layout == ISO_LAYOUT_1DENSE);
+}
+
+static bool ask_but_control(void *ctx, const iso_study_run *run, iso_study_score *out) {
+    return ask(ctx, run, out) && strcmp(run->parts, "control") != 0;
+}
+
+static void test_control_feeds_search(void **state) {
+    oracle o = {100, noisy_bpc};
+    iso_study_plan *plan = plan_of(METHOD, ask, &o);
+    const json_t *step = step_of(plan, "moe-layout");
+    /* Three seeds 0.01 apart: s = 0.01 on 4 degrees of freedom, t = 2.776. */
+    assert_true(fabs(json_number_value(json_object_get(step, "spread")) - 2.776 * 0.01 * sqrt(2)) <
+                1e-4);
+    assert_string_equal(winner_of(plan, "moe-layout"), "full-plain");
+    assert_true(plan->complete);
+    iso_study_plan_free(plan);
+    plan = plan_of(METHOD, ask_but_control, &o);
+    assert_false(plan->complete);
+    for (size_t i = 0; i < json_array_size(plan->steps); i++)
+        assert_string_equal(
+            json_string_value(json_object_get(json_array_get(plan->steps, i), "step")), "lr");
+    iso_study_plan_free(plan);
+}
+
+/* A rate at which a side diverges is never the best, at all rates it is told. */
+static bool ask_diverging(void *ctx, const iso_study_run *run, iso_study_score *out) {
+    const double *limit = ctx;
+    *out = (iso_study_score){.choose = 3 - run->config.train.lr_multiplier};
+    out->diverged = run->config.train.lr_multiplier > *limit;
+    if (out->diverged) out->choose = NAN;
+    return true;
+}
+
+static void test_diverged(void **state) {
+    static const char text[] =
+        HEAD SMALL "kind: sweep\nbudget: {params: 200K, data: 200K}\nseeds: 2\n"
+                   "rules: {lr_multipliers: [0.5, 1, 4]}\n";
+    double limit = 1;
+    iso_study_plan *plan = plan_of(text, ask_diverging, &limit);
+    assert_true(plan->complete && plan->n_runs == 12);
+    for (size_t i = 0; i < json_array_size(plan->steps); i++) {
+        const json_t *step = json_array_get(plan->steps, i);
+        assert_int_equal(json_integer_value(json_object_get(step, "chosen")), 1);
+        const json_t *last = json_array_get(json_object_get(step, "candidates"), 2);
+        assert_true(json_is_true(json_object_get(last, "diverged")));
+        assert_true(json_is_null(json_object_get(last, "bpc_choose")));
+    }
+    iso_study_plan_free(plan);
+    limit = 0;
+    iso_study *study = parse(text);
+    assert_int_equal(iso_study_plan_make(&plan, study, ask_diverging, &limit), ISO_ERR_FAILED);
+    assert_non_null(strstr(iso_error_message(), "every rate diverged"));
+    iso_study_free(study);
+}
+
+static void test_control(void **state) {
+    iso_study_plan *plan = plan_of(HEAD SMALL "kind: control\nbudget: {params: 200K, data: 200K}\n"
+                                              "seeds: 20\naxes: {sides: [moe]}\n",
+                                   NULL, NULL);
+    assert_int_equal(plan->n_runs, 20);
+    for (int64_t i = 0; i < plan->n_runs; i++) {
+        assert_string_equal(plan->runs[i].groups, "control");
+        assert_string_equal(plan->runs[i].side, "moe-20");
+    }
+    iso_study_plan_free(plan);
+}
+
 static void expect_refused(const char *text, const char *words) {
     iso_study *study = parse(text);
     iso_str faults = {0};
@@ -261,6 +392,12 @@ static void test_unreachable(void **state) {
     expect_refused(HEAD "kind: scan\nconfig: {data: {dir: /nowhere}}\n"
                         "budget: {params: 200K, data: 200K}\naxes:\n  activation_rates: [20%]\n",
                    "there is no prepared folder /nowhere");
+    expect_refused(HEAD SMALL "kind: method\nbudget: {params: 200K, data: 200K}\nparts:\n"
+                              "  scan: {axes: {activation_rates: [20%]}}\n"
+                              "  control:\n    axes: {activation_rates: [0.1%]}\n    seeds: 3\n"
+                              "  scan-small:\n    budget: {params: 200K, compute: 1e7}\n"
+                              "    axes: {activation_rates: [20%]}\n",
+                   "s.yaml:12: parts.scan-small.budget: a single optimizer step");
     expect_refused(HEAD "kind: grid\nconfig: {train: {steps: 3}}\naxes: {train.lr: [1e-3]}\n",
                    "s.yaml:1: axes: at train.lr=1e-3: ");
 }
@@ -270,6 +407,9 @@ int main(void) {
         cmocka_unit_test(test_scan),          cmocka_unit_test(test_scan_over_data_and_tokens),
         cmocka_unit_test(test_reuse),         cmocka_unit_test(test_grid),
         cmocka_unit_test(test_sweep),         cmocka_unit_test(test_search),
-        cmocka_unit_test(test_deterministic), cmocka_unit_test(test_unreachable)};
+        cmocka_unit_test(test_deterministic), cmocka_unit_test(test_unreachable),
+        cmocka_unit_test(test_method),        cmocka_unit_test(test_method_names),
+        cmocka_unit_test(test_control),       cmocka_unit_test(test_control_feeds_search),
+        cmocka_unit_test(test_diverged)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
