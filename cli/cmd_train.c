@@ -114,6 +114,12 @@ static iso_status on_evaluation(void *ctx, const iso_evaluation *evaluation) {
     return n->keep.on_evaluation(n->keep.ctx, evaluation);
 }
 
+static iso_status on_routes(void *ctx, int64_t step, const char *sample_hash,
+                            const iso_route_counts *counts) {
+    narrator *n = ctx;
+    return n->keep.on_routes(n->keep.ctx, step, sample_hash, counts);
+}
+
 static iso_status on_summary(void *ctx, const json_t *summary) {
     narrator *n = ctx;
     return n->keep.on_summary(n->keep.ctx, summary);
@@ -127,6 +133,7 @@ static iso_sink narrate(narrator *n) {
                       .on_router = on_router,
                       .on_checkpoint = on_checkpoint,
                       .on_evaluation = on_evaluation,
+                      .on_routes = on_routes,
                       .on_summary = on_summary};
 }
 

@@ -176,6 +176,7 @@ static double forward(iso_model *model, const int32_t *inputs, int64_t B, int64_
             iso_moe_block_fwd(model, i, T, n_groups, aux_scale);
             for (int64_t g = 0; g < n_groups && !model->exec->measuring; g++)
                 aux_sum += model->group_loss[g];
+            if (model->on_routed) model->on_routed(model->on_routed_ctx, model, i);
         } else {
             iso_dense_block_fwd(model, i, T);
         }
@@ -258,6 +259,12 @@ void iso_model_train(iso_model *model, const int32_t *inputs, const int32_t *tar
     if (!model->grads_are_set && !model->exec->measuring) zero_sums(model);
     backward(model, inputs, targets, B, n_groups, token_scale, nats);
     model->grads_are_set = true;
+}
+
+void iso_model_watch_routing(iso_model *model, iso_routed_fn fn, void *ctx) {
+    ISO_ASSERT(!model->exec->measuring);
+    model->on_routed = fn;
+    model->on_routed_ctx = ctx;
 }
 
 void iso_model_forward(iso_model *model, const int32_t *inputs, int64_t B) {

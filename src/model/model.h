@@ -36,6 +36,11 @@ typedef struct iso_model_temps {
     void *expert_out, *d_expert_gate_up, *d_expert_hidden; /* (R,H) (R,2De) (R,De) */
 } iso_model_temps;
 
+struct iso_model;
+/* Told of each MoE layer of a forward as soon as it is done: its routing, probs and gate, and
+ * temps.logits, are there until the next one. Looks, changes nothing. */
+typedef void (*iso_routed_fn)(void *ctx, const struct iso_model *model, int64_t layer);
+
 typedef struct iso_model {
     iso_shape shape;
     iso_exec *exec; /* borrowed */
@@ -50,7 +55,9 @@ typedef struct iso_model {
     void *embedded, *final_norm, *final_rstd; /* (T,H) (T,H) (T) */
     iso_layer_acts *layers; /* (L); without training all layers share the same buffers */
     iso_model_temps temps;
-    double *group_loss; /* (groups) */
+    double *group_loss;      /* (groups) */
+    iso_routed_fn on_routed; /* NULL: nobody watches */
+    void *on_routed_ctx;
 } iso_model;
 
 /* Bytes by purpose, as really allocated. */
@@ -87,6 +94,10 @@ void iso_model_train(iso_model *model, const int32_t *inputs, const int32_t *tar
 /* Scores without gradients: nats (B*S), 0 where a target is -1. */
 void iso_model_score(iso_model *model, const int32_t *inputs, const int32_t *targets, int64_t B,
                      double *nats);
+
+/* Has `fn` called in every forward from now on; NULL ends that. Not for training: what it costs is
+ * no part of a step. */
+void iso_model_watch_routing(iso_model *model, iso_routed_fn fn, void *ctx);
 
 /* logits (n_rows,V) of the last forward's rows [first_row, first_row + n_rows). */
 void iso_model_logits(iso_model *model, int64_t first_row, int64_t n_rows, void *logits);

@@ -1,7 +1,8 @@
 /* run_folder.h - a run's folder: written by one training process, read by audit and report.
  *
  * Owns: config.yaml, metrics.jsonl, summary.json, evaluation.json and lock (docs/formats.md, "Run
- * folder"). Does not own: checkpoints/ (train/checkpoint.h), the meaning of the ledger (audit.h).
+ * folder"). Does not own: checkpoints/ (train/checkpoint.h), routing.safetensors (route_file.h;
+ * written through this sink, too), the meaning of the ledger (audit.h).
  *
  * (I1) one process at a time writes: it holds the lock, and a kill releases it;
  * (I2) (kind, step) is unique in metrics.jsonl and rows of a kind ascend by step; a resume drops

@@ -4,6 +4,7 @@
  * evaluation, which comes after the last checkpoint: they will come again. How many steps are thus
  * done twice stands in one row of the same file, so that no kill can come between the two.
  */
+#include "runs/route_file.h"
 #include "runs/run_folder.h"
 #include "runs/run_rows.h"
 
@@ -139,6 +140,20 @@ static iso_status rewrite_metrics(const char *path, int64_t step, int64_t *n_rep
     return status;
 }
 
+/* Routing that is not of an evaluation up to `step`, unreadable routing included. */
+static iso_status remove_later_routing(const char *dir, int64_t step) {
+    iso_route_file routing;
+    bool found;
+    bool is_valid = iso_run_routing(&routing, &found, dir) == ISO_OK && routing.step <= step;
+    iso_route_file_release(&routing);
+    if (!found || is_valid) return ISO_OK;
+    char *path = iso_strf("%s/" ISO_RUN_ROUTING, dir);
+    iso_status status =
+        unlink(path) == 0 ? ISO_OK : iso_fail_errno(ISO_ERR_IO, errno, "cannot remove %s", path);
+    free(path);
+    return status;
+}
+
 /* The final evaluation of a future that is void now. */
 static iso_status remove_later_evaluation(const char *dir, int64_t step) {
     char *path = iso_strf("%s/" ISO_RUN_EVALUATION, dir);
@@ -164,6 +179,7 @@ static iso_status begin(void *ctx, int64_t step, int64_t *n_replayed) {
     writer->metrics = NULL;
     ISO_TRY(rewrite_metrics(writer->metrics_path, step, n_replayed));
     ISO_TRY(remove_later_evaluation(writer->dir, step));
+    ISO_TRY(remove_later_routing(writer->dir, step));
     ISO_TRY(write_config(writer));
     writer->metrics = fopen(writer->metrics_path, "ae");
     if (writer->metrics) return ISO_OK;
@@ -301,6 +317,15 @@ static iso_status write_evaluation(void *ctx, const iso_evaluation *evaluation) 
     return status;
 }
 
+static iso_status write_routes(void *ctx, int64_t step, const char *sample_hash,
+                               const iso_route_counts *counts) {
+    iso_run_writer *writer = ctx;
+    char *path = iso_strf("%s/" ISO_RUN_ROUTING, writer->dir);
+    iso_status status = iso_route_file_save(path, step, sample_hash, counts);
+    free(path);
+    return status;
+}
+
 static iso_status write_summary(void *ctx, const json_t *summary) {
     iso_run_writer *writer = ctx;
     char *path = iso_strf("%s/" ISO_RUN_SUMMARY, writer->dir);
@@ -318,6 +343,7 @@ iso_sink iso_run_writer_sink(iso_run_writer *writer) {
         .on_router = write_router,
         .on_checkpoint = sync_rows,
         .on_evaluation = write_evaluation,
+        .on_routes = write_routes,
         .on_summary = write_summary,
     };
 }

@@ -68,11 +68,13 @@ static void normalise_load(const iso_shape *s, double *expert_load) {
 }
 
 static void score_domain(iso_trainer *trainer, const iso_eval_sample *sample, int32_t *inputs,
-                         int32_t *targets, double *expert_load, iso_domain_result *out) {
+                         int32_t *targets, double *expert_load, iso_route_counter *routes,
+                         int64_t i_domain, iso_domain_result *out) {
     int64_t S = sample->S, B = trainer->model->max_sequences;
     for (int64_t first = 0; first < sample->n_windows; first += B) {
         int64_t n = sample->n_windows - first < B ? sample->n_windows - first : B;
         iso_eval_sample_fill(sample, first, n, inputs, targets);
+        if (routes) iso_route_counter_aim(routes, i_domain, first, n, inputs, targets);
         iso_model_score(trainer->model, inputs, targets, n, trainer->nats);
         if (trainer->is_moe) add_load(trainer->model, expert_load);
         for (int64_t w = 0; w < n; w++) {
@@ -116,7 +118,7 @@ static void headline(iso_eval_result *result) {
 }
 
 iso_status iso_evaluate(iso_trainer *trainer, const iso_eval_set *set, iso_eval_result *out,
-                        double *expert_load) {
+                        double *expert_load, iso_route_counter *routes) {
     const iso_shape *s = &trainer->model->shape;
     *out = (iso_eval_result){0};
     size_t n =
@@ -127,12 +129,15 @@ iso_status iso_evaluate(iso_trainer *trainer, const iso_eval_set *set, iso_eval_
                             ? ISO_OK
                             : iso_fail(ISO_ERR_MEMORY, "cannot allocate the evaluation's buffers");
     for (int64_t i = 0; i < s->num_hidden_layers * s->num_experts; i++) expert_load[i] = 0;
+    if (routes) iso_model_watch_routing(trainer->model, iso_route_counter_add, routes);
     for (int64_t i = 0; i < set->n_domains && status == ISO_OK; i++) {
         status = result_alloc(&out->domains[i], &set->samples[i]);
         out->n_domains++;
         if (status == ISO_OK)
-            score_domain(trainer, &set->samples[i], inputs, targets, expert_load, &out->domains[i]);
+            score_domain(trainer, &set->samples[i], inputs, targets, expert_load, routes, i,
+                         &out->domains[i]);
     }
+    if (routes) iso_model_watch_routing(trainer->model, NULL, NULL);
     normalise_load(s, expert_load);
     free(inputs);
     free(targets);

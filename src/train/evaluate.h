@@ -8,6 +8,7 @@
 #define ISO_TRAIN_EVALUATE_H
 
 #include "data/eval_sample.h"
+#include "train/route_counts.h"
 #include "train/sink.h"
 #include "train/trainer.h"
 
@@ -42,9 +43,10 @@ typedef struct iso_eval_result {
     const iso_domain_result *holdout; /* NULL if there is none */
 } iso_eval_result;
 
-/* expert_load (L,E) becomes each MoE layer's shares of the routed tokens; may be NULL if dense. */
+/* expert_load (L,E) becomes each MoE layer's shares of the routed tokens; may be NULL if dense.
+ * `routes` (made for this set) takes where every scored token went; NULL: nobody asks. */
 iso_status iso_evaluate(iso_trainer *trainer, const iso_eval_set *set, iso_eval_result *out,
-                        double *expert_load);
+                        double *expert_load, iso_route_counter *routes);
 void iso_eval_result_free(iso_eval_result *result);
 
 #endif

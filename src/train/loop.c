@@ -311,18 +311,30 @@ static iso_status tell_windows(loop *run) {
 
 /* --- the work --- */
 
-static iso_status evaluate(loop *run, bool is_final) {
+static iso_status evaluate(loop *run) {
     iso_eval_result result;
-    ISO_TRY(iso_evaluate(run->trainer, is_final ? &run->final_set : &run->eval_set, &result,
-                         run->expert_load));
-    iso_status status = tell_scores(run, &result, is_final);
+    ISO_TRY(iso_evaluate(run->trainer, &run->eval_set, &result, run->expert_load, NULL));
+    iso_status status = tell_scores(run, &result, false);
     if (status == ISO_OK) status = tell_router(run);
-    if (is_final) {
-        run->final_result = result;
-        if (status == ISO_OK) status = tell_windows(run);
-    } else {
-        iso_eval_result_free(&result);
-    }
+    iso_eval_result_free(&result);
+    return status;
+}
+
+static iso_status evaluate_at_the_end(loop *run) {
+    iso_route_counter *routes = NULL;
+    bool is_asked = run->sink->on_routes && run->trainer->is_moe;
+    if (is_asked)
+        ISO_TRY(iso_route_counter_create(&routes, &run->config->model, run->final_set.samples,
+                                         run->final_set.n_domains));
+    iso_status status =
+        iso_evaluate(run->trainer, &run->final_set, &run->final_result, run->expert_load, routes);
+    if (status == ISO_OK) status = tell_scores(run, &run->final_result, true);
+    if (status == ISO_OK) status = tell_router(run);
+    if (status == ISO_OK) status = tell_windows(run);
+    if (status == ISO_OK && routes)
+        status = run->sink->on_routes(run->sink->ctx, run->step, run->final_set.hash,
+                                      iso_route_counter_counts(routes));
+    iso_route_counter_free(routes);
     return status;
 }
 
@@ -380,11 +392,11 @@ static iso_status train_to_the_end(loop *run) {
         }
         ISO_TRY(one_step(run));
         if (run->step == train->steps) break;
-        if (falls_on(run->step, train->eval_every)) ISO_TRY(evaluate(run, false));
+        if (falls_on(run->step, train->eval_every)) ISO_TRY(evaluate(run));
         if (falls_on(run->step, train->checkpoint_every)) ISO_TRY(save(run));
     }
     ISO_TRY(save(run));
-    return evaluate(run, true);
+    return evaluate_at_the_end(run);
 }
 
 static iso_status run_all(loop *run) {

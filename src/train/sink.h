@@ -81,6 +81,9 @@ typedef struct iso_evaluation {
     const iso_window_scores *domains;
 } iso_evaluation;
 
+/* Where its tokens went: route_counts.h. */
+typedef struct iso_route_counts iso_route_counts;
+
 typedef struct iso_sink {
     void *ctx;
     /* The run goes on from `step` (0 = from the start): rows of later steps and of a final
@@ -93,6 +96,9 @@ typedef struct iso_sink {
     /* A checkpoint of `step` is about to be saved: rows up to it must be durable. */
     iso_status (*on_checkpoint)(void *ctx, int64_t step);
     iso_status (*on_evaluation)(void *ctx, const iso_evaluation *evaluation);
+    /* Of the same evaluation; MoE only. */
+    iso_status (*on_routes)(void *ctx, int64_t step, const char *sample_hash,
+                            const iso_route_counts *counts);
     /* The ledger as docs/formats.md, "summary.json", has it; borrowed. */
     iso_status (*on_summary)(void *ctx, const json_t *summary);
 } iso_sink;

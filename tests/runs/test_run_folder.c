@@ -5,6 +5,7 @@
 #include "base/fileio.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "runs/route_file.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -326,6 +327,37 @@ static void test_resume_removes_a_void_evaluation(void **dir) {
     free(path);
 }
 
+static void save_routing(iso_sink *sink, int64_t step) {
+    iso_route_counts counts, sizes = {.n_layers = 1, .E = 2, .K = 1};
+    assert_int_equal(iso_route_counts_create(&counts, &sizes), ISO_OK);
+    assert_int_equal(sink->on_routes(sink->ctx, step, "abc", &counts), ISO_OK);
+    iso_route_counts_free(&counts);
+}
+
+static void test_resume_removes_void_routing(void **dir) {
+    iso_run_writer *writer;
+    iso_route_file routing;
+    int64_t n_replayed = 0;
+    bool found;
+    write_run(*dir, 4);
+    assert_int_equal(iso_run_writer_open(&writer, *dir), ISO_OK);
+    iso_sink sink = iso_run_writer_sink(writer);
+    save_routing(&sink, 4);
+    assert_int_equal(sink.on_begin(sink.ctx, 4, &n_replayed), ISO_OK);
+    assert_int_equal(iso_run_routing(&routing, &found, *dir), ISO_OK);
+    assert_true(found);
+    assert_int_equal(routing.step, 4);
+    iso_route_file_release(&routing);
+    assert_int_equal(sink.on_begin(sink.ctx, 3, &n_replayed), ISO_OK);
+    assert_int_equal(iso_run_routing(&routing, &found, *dir), ISO_OK);
+    assert_false(found);
+    append_text(*dir, ISO_RUN_ROUTING, "rubbish");
+    assert_int_equal(sink.on_begin(sink.ctx, 4, &n_replayed), ISO_OK);
+    assert_int_equal(iso_run_routing(&routing, &found, *dir), ISO_OK);
+    assert_false(found);
+    iso_run_writer_close(writer);
+}
+
 /* --- damage --- */
 
 static void test_bad_metrics(void **dir) {
@@ -429,6 +461,7 @@ int main(void) {
         TEST(test_torn_line),
         TEST(test_lost_and_damaged_rows_warn),
         TEST(test_resume_removes_a_void_evaluation),
+        TEST(test_resume_removes_void_routing),
         TEST(test_bad_metrics),
         TEST(test_bad_evaluations),
         TEST(test_bad_folders),

@@ -17,6 +17,17 @@ for side in dense moe; do
     isomoe eval $side/checkpoints/step_56 --max-tokens 4000 --json >earlier.json 2>/dev/null
     differ "$side: an earlier checkpoint scores otherwise" eval.json earlier.json
 
+    if [ $side = moe ]; then
+        for threads in 1 3; do
+            isomoe eval moe --max-tokens 4000 --threads $threads --routing again.safetensors --json >eval.json 2>eval.log || cat eval.log
+            same "moe: eval on $threads threads gives the run's record of routing" moe/routing.safetensors again.safetensors
+            check "moe: and measures of it" test "$(fact eval.json '.routing | length')" -gt 0
+        done
+    else
+        check "dense: no record of routing" test ! -e dense/routing.safetensors
+        expect "dense: nor can there be one" 2 "dense" -- isomoe eval dense --routing none.safetensors
+    fi
+
     generate() { # file, flags...
         local file=$1
         shift

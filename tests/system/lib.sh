@@ -149,6 +149,7 @@ fingerprint() { # run
     series "$1" | grep -v replayed_steps
     (cd "$newest" && sha256sum model.safetensors optimizer.safetensors loop.bin) || return 1
     sha256sum <"$1/evaluation.json"
+    [ ! -e "$1/routing.safetensors" ] || sha256sum <"$1/routing.safetensors"
     jq -S 'del(.name, .replayed_steps, .wall_s, .tokens_per_s, .mfu, .train.threads,
         .counted.memory_bytes)' "$1/summary.json"
 }
