@@ -47,6 +47,7 @@ iso_status iso_report_write(const char *path, const char *const *run_dirs, int64
     iso_section_domains(&page, &data);
     iso_section_ledger(&page, &data);
     iso_section_router(&page, &data);
+    iso_section_specialisation(&page, &data);
     iso_section_reproduce(&page, &data);
     iso_page_close(&page);
     iso_status status = iso_file_write_atomic(path, page.data, (int64_t)page.len);

@@ -25,6 +25,8 @@ void iso_section_domains(iso_str *out, const iso_page_data *data);
 void iso_section_ledger(iso_str *out, const iso_page_data *data);
 /* section_router.c */
 void iso_section_router(iso_str *out, const iso_page_data *data);
+/* section_specialisation.c */
+void iso_section_specialisation(iso_str *out, const iso_page_data *data);
 /* section_reproduce.c */
 void iso_section_reproduce(iso_str *out, const iso_page_data *data);
 

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "runs/route_file.h"
 #include "train/config.h"
 #include "train/ledger.h"
 
@@ -324,6 +325,53 @@ static void save_json(const char *folder, const char *name, json_t *value) {
     free(path);
 }
 
+#define ROUTED_TOKENS 2000 /* of each domain */
+#define ROUTED_BLOCKS 8
+
+/* One token's K experts: neighbours in a ring, the later domains nearer to its beginning. */
+static void route_token(iso_route_counts *c, const made_run *spec, int64_t d, int64_t l,
+                        int64_t t) {
+    double draw =
+        iso_rng_uniform((uint64_t)spec->seed, ISO_RNG_TEST, (uint64_t)(d * 7 + l), (uint64_t)t);
+    int64_t first = (int64_t)(pow(draw, 1.0 + 0.5 * (double)d) * (double)c->E);
+    int64_t place = d * c->n_layers + l, class = t % ISO_N_TOKEN_CLASSES;
+    int64_t block = d * ROUTED_BLOCKS + t % ROUTED_BLOCKS;
+    for (int64_t k = 0; k < c->K; k++) {
+        int64_t e = (first + k) % c->E;
+        c->load[(place * ISO_N_TOKEN_CLASSES + class) * c->E + e]++;
+        c->block_load[(block * c->n_layers + l) * c->E + e]++;
+        c->gate_sum[place * c->E + e] += 0.5 / (double)(k + 1);
+        for (int64_t j = 0; j < k; j++) {
+            int64_t other = (first + j) % c->E;
+            c->pairs[place * c->n_pairs +
+                     iso_route_pair(c->E, e < other ? e : other, e < other ? other : e)]++;
+        }
+    }
+    c->entropy_sum[place] += 1.5;
+    if (l == 0) c->tokens[d * ISO_N_TOKEN_CLASSES + class]++;
+}
+
+static void save_routing(const char *folder, const made_run *spec, int64_t step) {
+    iso_route_counts counts,
+        sizes = {.n_layers = N_LAYERS - 1, .E = n_experts(spec), .K = spec->n_used};
+    while (sizes.n_domains < MAKE_DOMAINS_MAX && domains_of(spec)[sizes.n_domains])
+        sizes.n_domains++;
+    sizes.n_blocks = sizes.n_domains * ROUTED_BLOCKS;
+    sizes.n_pairs = sizes.K > 1 ? sizes.E * (sizes.E - 1) / 2 : 0;
+    ISO_ASSERT(iso_route_counts_create(&counts, &sizes) == ISO_OK);
+    for (int64_t l = 0; l < sizes.n_layers; l++) counts.layers[l] = l + 1;
+    for (int64_t b = 0; b < sizes.n_blocks; b++) counts.block_domain[b] = b / ROUTED_BLOCKS;
+    for (int64_t d = 0; d < sizes.n_domains; d++) {
+        counts.domains[d] = iso_strf("%s", domains_of(spec)[d]);
+        for (int64_t l = 0; l < sizes.n_layers; l++)
+            for (int64_t t = 0; t < ROUTED_TOKENS; t++) route_token(&counts, spec, d, l, t);
+    }
+    char *path = iso_strf("%s/" ISO_RUN_ROUTING, folder);
+    ISO_ASSERT(iso_route_file_save(path, step, "5a5a5a5a5a5a5a5a", &counts) == ISO_OK);
+    free(path);
+    iso_route_counts_free(&counts);
+}
+
 char *make_run(const char *dir, const made_run *spec) {
     char *folder = iso_strf("%s/%s", dir, spec->name);
     ISO_ASSERT(iso_dir_create(folder) == ISO_OK);
@@ -335,6 +383,8 @@ char *make_run(const char *dir, const made_run *spec) {
     save_json(folder, "summary.json", summary);
     if (finished && !spec->without_evaluation)
         save_json(folder, "evaluation.json", make_evaluation(spec));
+    if (finished && !spec->without_evaluation && spec->n_used > 0)
+        save_routing(folder, spec, n_steps);
     iso_str metrics = {0};
     for (int64_t step = 1; step <= n_steps && !spec->without_metrics; step++) {
         append_step(&metrics, spec, step, n_planned);
