@@ -233,7 +233,7 @@ static iso_status conclude(const iso_study_folder *folder, const iso_study_plan 
     }
     iso_status status = audit(folder, plan);
     if (status == ISO_OK)
-        printf("isomoe study status %s, isomoe report %s/runs/* --out report.html say more\n",
+        printf("isomoe study status %s, isomoe study report %s say more\n",
                folder->dir, folder->dir);
     return status;
 }
