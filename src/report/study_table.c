@@ -23,6 +23,7 @@ const char *iso_finding_cell_text(char *buffer, const iso_finding_column *column
 /* --- columns --- */
 
 #define SHORT_CHARS 22 /* up to here a column's words stay on one line */
+#define NAME_CHARS  30 /* so do names of rows */
 #define LONG_CHARS  48 /* from here on it gets more room */
 
 /* The classes of a column's cells; NULL: numbers. */
@@ -37,7 +38,8 @@ static const char *class_of_column(const iso_finding_table *table, int64_t i_col
         if (strlen(text) > longest) longest = strlen(text);
     }
     if (!is_words) return NULL;
-    return longest <= SHORT_CHARS ? "words short" : longest >= LONG_CHARS ? "words long" : "words";
+    size_t one_line = i_column == 0 ? NAME_CHARS : SHORT_CHARS;
+    return longest <= one_line ? "words short" : longest >= LONG_CHARS ? "words long" : "words";
 }
 
 static const char **classes_of(const iso_finding_table *table) {

@@ -38,11 +38,12 @@ static int decimals_of(double size, int digits) {
     return decimals < 0 ? 0 : decimals > MAX_DECIMALS ? MAX_DECIMALS : decimals;
 }
 
+/* Of the half-width, as sentences have it: 0.128 with 0.084 on both sides. */
 static int value_decimals(double value, double low, double high, double scale) {
-    double width = isfinite(low) && isfinite(high) ? high - low
-                   : isfinite(low)                 ? fabs(value - low)
-                                                   : fabs(high - value);
-    if (width > 0.0 && isfinite(width)) return decimals_of(scale * width, 2);
+    double half = isfinite(low) && isfinite(high) ? 0.5 * (high - low)
+                  : isfinite(low)                 ? fabs(value - low)
+                                                  : fabs(high - value);
+    if (half > 0.0 && isfinite(half)) return decimals_of(scale * half, 2);
     double largest = isfinite(value) ? fabs(value) : fabs(isfinite(low) ? low : high);
     return decimals_of(scale * largest, scale * largest < 10.0 ? 4 : 3);
 }
@@ -50,7 +51,8 @@ static int value_decimals(double value, double low, double high, double scale) {
 char *iso_finding_value(char *buffer, double value, double low, double high, bool is_percent) {
     if (is_percent) {
         int decimals = value_decimals(value, low, high, 100.0);
-        return iso_number_percent(buffer, value, decimals < 2 ? decimals : 2);
+        bool is_wide = high - low > 0.04; /* four percent: nobody asks for tenths */
+        return iso_number_percent(buffer, value, is_wide ? 0 : decimals < 2 ? decimals : 2);
     }
     double size = fabs(value);
     if (size >= 1e5) return iso_number_power(buffer, value);

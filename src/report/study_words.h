@@ -16,7 +16,7 @@ const char *iso_outcome_words(iso_verdict_outcome outcome);
 /* A class of the page's .answer: "moe" (an answer), "open", "none" (no comparison). */
 const char *iso_outcome_class(iso_verdict_outcome outcome);
 
-/* A value with the digits that its interval can tell apart: two of the interval's width, or four of
+/* A value with the digits that its interval can tell apart: two of its half-width, or four of
  * the value's own where there is no interval; powers of ten where plain digits would be a row of
  * zeros. Fractions as percent where `is_percent`. Writes into `buffer` (ISO_NUMBER_BYTES). */
 char *iso_finding_value(char *buffer, double value, double low, double high, bool is_percent);

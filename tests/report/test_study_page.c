@@ -143,7 +143,7 @@ static void test_whole(void **state) {
         assert_non_null(strstr(page, f->verdicts[i].question));
         assert_non_null(strstr(page, f->verdicts[i].sentence));
     }
-    assert_non_null(strstr(page, "95\xc2\xa0% interval 0.011 to 0.021; 3 seeds, 18 runs"));
+    assert_non_null(strstr(page, "95\xc2\xa0% interval 0.0112 to 0.0214; 3 seeds, 18 runs"));
     assert_non_null(strstr(page, "95\xc2\xa0% interval 14.0\xc2\xa0% or more; 3 seeds"));
     assert_non_null(strstr(page, "<td class=\"best\">2.0410</td>"));
     assert_non_null(strstr(page, "dense, C: 2.0470, 3 seeds"));
