@@ -16,8 +16,6 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#include <oneapi/dnnl/dnnl.h>
-
 typedef struct library {
     const char *name;
     char version[64];
@@ -28,11 +26,7 @@ enum { MAX_LIBRARIES = 10, MAX_FEATURES = 12 };
 /* The versions that run, not those compiled against: a machine can differ from its builder. */
 static int list_libraries(library *out) {
     int n = 0;
-    const dnnl_version_t *onednn = dnnl_version();
     unsigned xxhash = XXH_versionNumber();
-    out[n].name = "oneDNN";
-    snprintf(out[n++].version, sizeof out->version, "%d.%d.%d", onednn->major, onednn->minor,
-             onednn->patch);
     out[n].name = "xxhash";
     snprintf(out[n++].version, sizeof out->version, "%u.%u.%u", xxhash / 10000, xxhash / 100 % 100,
              xxhash % 100);

@@ -49,8 +49,7 @@ iso_status isomoe_prepare(const char *out_dir, const char *tokenizer, const char
 
 /* One run, from a config to a run folder; goes on from its newest good checkpoint. overrides:
  * "section.key=value". *stop (may be NULL) non-zero: saves and returns ISO_ERR_PREEMPTED.
- * Signals are blocked while it computes and let in between steps: oneDNN 2.6 does not survive a
- * handler on a computing thread. */
+ * Signals are blocked while it computes and saves, and let in between steps. */
 iso_status isomoe_train(const char *run_dir, const char *config_path, const char *const *overrides,
                         int64_t n_overrides, const volatile sig_atomic_t *stop);
 

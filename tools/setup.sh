@@ -9,7 +9,7 @@ packages_of() {
     case $1 in
     build)
         echo make cmake ninja-build pkgconf gcc g++ libc6-dev
-        echo libdnnl-dev libjansson-dev libyaml-dev libsqlite3-dev libzstd-dev zlib1g-dev
+        echo libjansson-dev libyaml-dev libsqlite3-dev libzstd-dev zlib1g-dev
         echo libxxhash-dev libssl-dev libutf8proc-dev libsentencepiece-dev librandom123-dev
         ;;
     test) echo libcmocka-dev python3 jq zstd gzip ;;

@@ -52,7 +52,6 @@ struct iso_pool {
     int n_threads;
     int n_started; /* workers that exist: fewer than n_threads - 1 only while creating fails */
     bool spins;
-    iso_thread_start_fn on_start;
     worker *workers;
     atomic_bool is_running; /* catches nested and concurrent use */
     atomic_bool is_stopping;
@@ -138,7 +137,6 @@ static void wake_workers(iso_pool *pool, int n_useful) {
 static void *work(void *arg) {
     worker *self = arg;
     iso_pool *pool = self->pool;
-    if (pool->on_start) pool->on_start();
     while (!atomic_load(&pool->is_stopping)) {
         run_pieces(pool, self->i_thread);
         wait_for_work(pool);
@@ -162,7 +160,7 @@ static int start_workers(iso_pool *pool) {
     return err;
 }
 
-iso_status iso_pool_create(iso_pool **out, int n_threads, iso_thread_start_fn on_start) {
+iso_status iso_pool_create(iso_pool **out, int n_threads) {
     *out = NULL;
     if (n_threads < 1 || n_threads > ISO_THREADS_MAX)
         return iso_fail(ISO_ERR_USAGE, "threads: %d is out of range; give 1 to %d", n_threads,
@@ -177,10 +175,8 @@ iso_status iso_pool_create(iso_pool **out, int n_threads, iso_thread_start_fn on
     memset(pool, 0, sizeof *pool);
     pool->n_threads = n_threads;
     pool->spins = n_threads <= iso_machine_n_threads();
-    pool->on_start = on_start;
     pool->workers = workers;
     atomic_store(&pool->ticket, CLOSED);
-    if (on_start) on_start();
     int err = start_workers(pool);
     if (err != 0) {
         iso_pool_free(pool);

@@ -18,13 +18,11 @@
 typedef struct iso_pool iso_pool;
 
 typedef void (*iso_piece_fn)(void *ctx, int64_t i_piece, int i_thread);
-typedef void (*iso_thread_start_fn)(void);
 
 #define ISO_THREADS_MAX 256
 
-/* n_threads in [1, ISO_THREADS_MAX]; the caller's thread is number 0 and works too. `on_start` (may
- * be NULL) runs once on every thread of the pool, the creating one included. */
-iso_status iso_pool_create(iso_pool **out, int n_threads, iso_thread_start_fn on_start);
+/* n_threads in [1, ISO_THREADS_MAX]; the caller's thread is number 0 and works too. */
+iso_status iso_pool_create(iso_pool **out, int n_threads);
 void iso_pool_free(iso_pool *pool);
 int iso_pool_n_threads(const iso_pool *pool);
 

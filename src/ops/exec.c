@@ -2,7 +2,6 @@
 #include "ops/ops.h"
 
 #include <math.h>
-#include <omp.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,8 +92,8 @@ iso_status iso_exec_create(iso_exec *out, const char *backend, iso_dtype dtype, 
     bool is_fast = strcmp(backend, "cpu") == 0 && iso_kernels_init_cpu(kernels, dtype);
     if (dtype == ISO_BF16 && !is_fast)
         status = iso_fail(ISO_ERR_UNSUPPORTED,
-                          "bf16 needs a processor with AVX512-BF16, and oneDNN must be allowed to "
-                          "use it (ONEDNN_MAX_CPU_ISA); here the best is %s: train in fp32",
+                          "bf16 needs a processor with AVX512-BF16, and ONEDNN_MAX_CPU_ISA must "
+                          "allow it if it is set; here the best is %s: train in fp32",
                           iso_exec_isa(ISO_F32));
     if (status == ISO_OK) status = check_kernels(kernels);
     if (status != ISO_OK) iso_exec_release(out);
@@ -112,10 +111,6 @@ void iso_exec_release(iso_exec *exec) {
     iso_arena_release(&exec->scratch);
     free((void *)exec->kernels);
     *exec = (iso_exec){0};
-}
-
-void iso_exec_thread_start(void) {
-    omp_set_num_threads(1);
 }
 
 void iso_exec_pieces(const iso_exec *exec, int64_t n_pieces, iso_piece_fn fn, void *ctx) {

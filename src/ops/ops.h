@@ -90,17 +90,15 @@ const char *iso_op_kernel(iso_op op);
 
 /* "ref" or "cpu"; ISO_F32, ISO_F64 (ref alone) or ISO_BF16 (cpu alone: narrow is ISO_BF16, dtype
  * ISO_F32). ISO_ERR_UNSUPPORTED names what is missing: a backend, one of its operations, or what
- * bf16 needs of processor and library. A fresh exec measures; iso_exec_start gives it the scratch
+ * bf16 needs of the processor. A fresh exec measures; iso_exec_start gives it the scratch
  * it has measured and makes it compute. */
 iso_status iso_exec_create(iso_exec *out, const char *backend, iso_dtype dtype, iso_pool *pool,
                            iso_counters *counters);
 iso_status iso_exec_start(iso_exec *exec);
 void iso_exec_release(iso_exec *exec);
-/* The pool's on_start: tells OpenMP (inside oneDNN) that this thread works alone. */
-void iso_exec_thread_start(void);
 /* The instruction set that the fast kernels use on this machine for ISO_F32 ("avx512", "avx2",
- * "sse2") or ISO_BF16 ("avx512bf16"); "none" if they can't. oneDNN's ONEDNN_MAX_CPU_ISA limits
- * these kernels, too. */
+ * "sse2") or ISO_BF16 ("avx512bf16"); "none" if they can't. ONEDNN_MAX_CPU_ISA limits it: the
+ * variable that people know from PyTorch and oneDNN, with its values. */
 const char *iso_exec_isa(iso_dtype dtype);
 /* Runs pieces on the exec's pool, or in order on the calling thread. */
 void iso_exec_pieces(const iso_exec *exec, int64_t n_pieces, iso_piece_fn fn, void *ctx);

@@ -102,7 +102,7 @@ iso_status iso_dry_run_make(iso_dry_run *out, const iso_config *config, const ch
                        .micro_batch_size = train->micro_batch_size,
                        .n_micro_batches = train->batch_size / train->micro_batch_size};
     iso_pool *pool;
-    ISO_TRY(iso_pool_create(&pool, n_threads, iso_exec_thread_start));
+    ISO_TRY(iso_pool_create(&pool, n_threads));
     iso_status status = plan(&run, config, backend, dtype, pool);
     iso_pool_free(pool);
     ISO_TRY(status);

@@ -360,11 +360,9 @@ static bool falls_on(int64_t step, int64_t every) {
 }
 
 /* --- signals ---
- * oneDNN's generated GEMM code points the stack register into the heap (its issue #4845, mended in
- * 2026; Debian 12 has version 2.6): a handler that runs on a computing thread writes its frame
- * there, and about one stop in ten ended in a corrupt heap. Hence signals stay out while anything
- * is computed, on this thread and on the pool's, which inherit its mask, and are let in between
- * steps. */
+ * They stay out while anything is computed or saved, on this thread and on the pool's, which
+ * inherit its mask, and are let in between steps: a handler of the caller's never runs in the
+ * middle of a step, and no system call of a checkpoint is cut short. */
 static void block_signals(sigset_t *before) {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
     sigset_t all;

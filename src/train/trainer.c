@@ -42,8 +42,7 @@ iso_status iso_trainer_create(iso_trainer **out, const iso_config *config, const
     iso_status status = trainer->nats && trainer->expert_tokens
                             ? ISO_OK
                             : iso_fail(ISO_ERR_MEMORY, "cannot allocate a trainer's buffers");
-    if (status == ISO_OK)
-        status = iso_pool_create(&trainer->pool, n_threads, iso_exec_thread_start);
+    if (status == ISO_OK) status = iso_pool_create(&trainer->pool, n_threads);
     if (status == ISO_OK)
         status = iso_exec_create(&trainer->exec, backend, iso_train_dtype(config, dtype),
                                  trainer->pool, &trainer->other_counters);

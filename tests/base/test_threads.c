@@ -35,7 +35,7 @@ static void each_piece_once(void **state) {
     static const int64_t sizes[] = {0, 1, 2, 3, 7, 8, 100, 300000};
     for (int t = 0; t < N_COUNTS; t++) {
         iso_pool *pool;
-        assert_int_equal(iso_pool_create(&pool, thread_counts[t], NULL), ISO_OK);
+        assert_int_equal(iso_pool_create(&pool, thread_counts[t]), ISO_OK);
         assert_int_equal(iso_pool_n_threads(pool), thread_counts[t]);
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
             job j = {.runs = calloc((size_t)sizes[s] + 1, sizeof(int)),
@@ -65,7 +65,7 @@ static void many_short_jobs(void **state) {
     (void)state;
     for (int t = 0; t < N_COUNTS; t++) {
         iso_pool *pool;
-        assert_int_equal(iso_pool_create(&pool, thread_counts[t], NULL), ISO_OK);
+        assert_int_equal(iso_pool_create(&pool, thread_counts[t]), ISO_OK);
         for (int i = 0; i < 50000; i++)
             assert_int_equal(sum_of_short_job(pool, 1 + i % 16), 1 + i % 16);
         iso_pool_free(pool);
@@ -76,7 +76,7 @@ static void many_short_jobs(void **state) {
 static void sleepers_wake_up(void **state) {
     (void)state;
     iso_pool *pool;
-    assert_int_equal(iso_pool_create(&pool, 3, NULL), ISO_OK);
+    assert_int_equal(iso_pool_create(&pool, 3), ISO_OK);
     for (int i = 0; i < 30; i++) {
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         assert_int_equal(sum_of_short_job(pool, 16), 16);
@@ -95,7 +95,7 @@ static void meet(void *ctx, int64_t i_piece, int i_thread) {
 static void pieces_run_side_by_side(void **state) {
     (void)state;
     iso_pool *pool;
-    assert_int_equal(iso_pool_create(&pool, 2, NULL), ISO_OK);
+    assert_int_equal(iso_pool_create(&pool, 2), ISO_OK);
     for (int i = 0; i < 20; i++) {
         atomic_int n_here = 0;
         iso_pool_run(pool, 2, meet, &n_here);
@@ -104,40 +104,12 @@ static void pieces_run_side_by_side(void **state) {
     iso_pool_free(pool);
 }
 
-static atomic_int n_starts;
-static _Thread_local int is_started;
-
-static void note_start(void) {
-    is_started++;
-    atomic_fetch_add(&n_starts, 1);
-}
-
-static void check_started(void *ctx, int64_t i_piece, int i_thread) {
-    (void)i_piece, (void)i_thread;
-    if (is_started != 1) atomic_fetch_add((atomic_int *)ctx, 1);
-}
-
-static void on_start_runs_on_every_thread(void **state) {
-    (void)state;
-    for (int t = 0; t < N_COUNTS; t++) {
-        iso_pool *pool;
-        atomic_int n_faults = 0;
-        is_started = 0;
-        atomic_store(&n_starts, 0);
-        assert_int_equal(iso_pool_create(&pool, thread_counts[t], note_start), ISO_OK);
-        iso_pool_run(pool, 500, check_started, &n_faults);
-        iso_pool_free(pool);
-        assert_int_equal(n_faults, 0);
-        assert_int_equal(n_starts, thread_counts[t]);
-    }
-}
-
 static void impossible_counts_are_refused(void **state) {
     (void)state;
     iso_pool *pool;
-    assert_int_equal(iso_pool_create(&pool, 0, NULL), ISO_ERR_USAGE);
+    assert_int_equal(iso_pool_create(&pool, 0), ISO_ERR_USAGE);
     assert_null(pool);
-    assert_int_equal(iso_pool_create(&pool, ISO_THREADS_MAX + 1, NULL), ISO_ERR_USAGE);
+    assert_int_equal(iso_pool_create(&pool, ISO_THREADS_MAX + 1), ISO_ERR_USAGE);
     iso_pool_free(NULL);
     assert_true(iso_machine_n_threads() >= 1);
 }
@@ -148,7 +120,6 @@ int main(void) {
         cmocka_unit_test(many_short_jobs),
         cmocka_unit_test(sleepers_wake_up),
         cmocka_unit_test(pieces_run_side_by_side),
-        cmocka_unit_test(on_start_runs_on_every_thread),
         cmocka_unit_test(impossible_counts_are_refused),
     };
     return cmocka_run_group_tests_name("threads", tests, NULL, NULL);

@@ -219,7 +219,7 @@ static void check_plan(const iso_shape *shape, const char *backend, iso_dtype dt
     iso_exec exec;
     iso_model *model;
     iso_model_memory plan, again;
-    tiny_check(iso_pool_create(&pool, n_threads, iso_exec_thread_start));
+    tiny_check(iso_pool_create(&pool, n_threads));
     tiny_check(iso_exec_create(&exec, backend, dtype, pool, &planned));
     /* A larger plan leaves no trace in the exec. */
     tiny_check(iso_model_plan(&again, shape, &exec, 4 * B, trains));

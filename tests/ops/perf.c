@@ -159,7 +159,7 @@ void check_perf(const check_options *options) {
     printf("%-10s %-18s %-8s %9s %9s    rate at least time\n", "model", "operation", "", "least",
            "median");
     iso_pool *pool = NULL;
-    ISO_ASSERT(!iso_pool_create(&pool, options->n_threads, iso_exec_thread_start));
+    ISO_ASSERT(!iso_pool_create(&pool, options->n_threads));
     for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
         if (options->model && strcmp(options->model, models[i].name) != 0) continue;
         for (size_t j = 0; j < sizeof items / sizeof items[0]; j++) {

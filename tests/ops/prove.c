@@ -153,7 +153,7 @@ void check_prove(const check_options *options) {
     static const experts models[] = {{"m2", 320, 64, 2, 64}, {"m3", 512, 80, 3, 64}};
     static const iso_dtype dtypes[] = {ISO_F32, ISO_BF16};
     iso_pool *pool = NULL;
-    ISO_ASSERT(!iso_pool_create(&pool, options->n_threads, iso_exec_thread_start));
+    ISO_ASSERT(!iso_pool_create(&pool, options->n_threads));
     printf("## Attention over %d positions\n\n", LONG);
     printf(
         "| head width | precision | forward and backward, of peak | with the scores' second time | "

@@ -71,7 +71,7 @@ static bool run(const check_case *c, const char *backend, iso_dtype dtype, int n
     iso_pool *pool = NULL;
     iso_counters counters = {0};
     iso_exec ex;
-    if (n_threads > 1) ISO_ASSERT(!iso_pool_create(&pool, n_threads, iso_exec_thread_start));
+    if (n_threads > 1) ISO_ASSERT(!iso_pool_create(&pool, n_threads));
     bool able = check_exec_create(&ex, c, backend, dtype, pool, &counters);
     if (able) {
         check_buffers_create(c, dtype, data);
@@ -252,7 +252,6 @@ static bool exp_is_exact(const char *isa) {
 }
 
 void check_test(const check_options *options, check_tally *tally) {
-    iso_exec_thread_start();
     for (int op = 0; op < ISO_OP_N; op++)
         if (check_wants(options, (iso_op)op))
             report(tally, iso_op_name((iso_op)op), check_op((iso_op)op, options));

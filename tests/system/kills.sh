@@ -73,8 +73,7 @@ for side in $SIDES; do
     echo "$side: $total SIGKILLs in $n_runs runs of $STEPS steps, $total_waste steps replayed"
 done
 
-# Politely asked, again and again, it saves first: nothing is replayed. (A handler that ran on the stack
-# of oneDNN's code would corrupt the heap one time in seven.)
+# Politely asked, again and again, it saves first: nothing is replayed.
 ask_and_resume() { # run, config; sets n_asked, n_refused
     local run=$1 config=$2 pid signal
     n_asked=0 n_refused=0

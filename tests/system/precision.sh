@@ -1,13 +1,13 @@
 #!/bin/bash
 # bf16: the same bits on any number of threads and after a resume, float masters in checkpoints, a
-# loss that stays with fp32's; and refused, by name, before anything is begun, where the processor or
-# oneDNN may not.
+# loss that stays with fp32's; and refused, by name, before anything is begun, where the processor
+# may not.
 . "$(dirname "$0")/lib.sh"
 
 make_data data
 make_configs
 
-expect "refused where oneDNN may not" 2 train.precision AVX512-BF16 ONEDNN_MAX_CPU_ISA -- \
+expect "refused where it is not allowed" 2 train.precision AVX512-BF16 ONEDNN_MAX_CPU_ISA -- \
     env ONEDNN_MAX_CPU_ISA=AVX512_CORE "$ISOMOE" train dense.yaml --out refused --train.precision=bf16
 check "and nothing was begun" test ! -e refused
 ONEDNN_MAX_CPU_ISA=AVX2 isomoe doctor --json >doctor.avx2

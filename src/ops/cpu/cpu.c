@@ -1,8 +1,9 @@
 /* cpu.c - which instruction set the fast kernels use. */
 #include "ops/cpu/cpu.h"
 
-#include <dnnl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 typedef void (*init_fn)(iso_kernels *);
 
@@ -10,8 +11,7 @@ typedef void (*init_fn)(iso_kernels *);
 
 typedef struct isa {
     const char *name;
-    iso_dtype dtype;      /* what it is for: ISO_BF16, or ISO_F32 */
-    dnnl_cpu_isa_t least; /* what oneDNN must be allowed to use */
+    iso_dtype dtype; /* what it is for: ISO_BF16, or ISO_F32 */
     init_fn parts[N_PARTS];
 } isa;
 
@@ -24,15 +24,32 @@ typedef struct isa {
 
 /* Best first. */
 static const isa isas[] = {
-    {"avx512bf16", ISO_BF16, dnnl_cpu_isa_avx512_core_bf16, PARTS(avx512bf16)},
-    {"avx512", ISO_F32, dnnl_cpu_isa_avx512_core, PARTS(avx512)},
-    {"avx2", ISO_F32, dnnl_cpu_isa_avx2, PARTS(avx2)},
-    {"sse2", ISO_F32, dnnl_cpu_isa_sse41, PARTS(sse2)},
+    {"avx512bf16", ISO_BF16, PARTS(avx512bf16)},
+    {"avx512", ISO_F32, PARTS(avx512)},
+    {"avx2", ISO_F32, PARTS(avx2)},
+    {"sse2", ISO_F32, PARTS(sse2)},
 };
 #define N_ISAS ((int)(sizeof isas / sizeof isas[0]))
 
-/* What the compiler may use for -march=x86-64-v4 (with AVX512-BF16 or not), v3 and v2, and what
- * ONEDNN_MAX_CPU_ISA leaves. oneDNN's numbers are sets of bits that grow with what is better. */
+/* Of oneDNN's names for instruction sets those that forbid one of ours, and the best that is left:
+ * an index into isas. Any other value, a better or an unknown one, forbids nothing. */
+static const struct {
+    const char *name;
+    int best;
+} limits[] = {
+    {"SSE41", 3},       {"AVX", 3},         {"AVX2", 2},        {"AVX2_VNNI", 2},
+    {"AVX2_VNNI_2", 2}, {"AVX10_1_256", 2}, {"AVX512_CORE", 1}, {"AVX512_CORE_VNNI", 1},
+};
+
+static int best_allowed(void) {
+    const char *limit = getenv("ONEDNN_MAX_CPU_ISA");
+    for (size_t i = 0; limit && i < sizeof limits / sizeof *limits; i++)
+        if (strcasecmp(limit, limits[i].name) == 0) return limits[i].best;
+    return 0;
+}
+
+/* What the compiler may use for -march=x86-64-v4 (with AVX512-BF16 or not), v3 and v2, as far as it
+ * is allowed. */
 static bool machine_has(int i_isa) {
     __builtin_cpu_init();
     bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
@@ -42,8 +59,7 @@ static bool machine_has(int i_isa) {
               __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
               __builtin_cpu_supports("avx512vl");
     const bool has[N_ISAS] = {v4 && __builtin_cpu_supports("avx512bf16"), v4, v3, v2};
-    dnnl_cpu_isa_t least = isas[i_isa].least;
-    return has[i_isa] && (dnnl_get_effective_cpu_isa() & least) == least;
+    return has[i_isa] && i_isa >= best_allowed();
 }
 
 /* The best, or that of the name, for a type. */
