@@ -3,9 +3,9 @@
 
 #include "arch/count.h"
 #include "base/fileio.h"
-#include "base/stats.h"
-#include "study/power.h"
+#include "study/optimum_say.h"
 #include "study/study_cost.h"
+#include "study/study_power.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -57,35 +57,61 @@ iso_status study_costs(iso_study_costs *out, const iso_study *study, const iso_s
 
 typedef struct power {
     iso_power_design design;
-    const char *from; /* where seed_sd is from */
-    double gap;       /* NaN: one seed alone tells nothing */
+    const char *from;          /* where seed_sd is from */
+    const char *text_from;     /* and evaluation_se */
+    double gap;                /* NaN: one seed alone tells nothing */
+    double expected;           /* NaN: nobody says */
+    const char *expected_from; /* NULL then */
 } power;
 
-/* Seed noise of finished runs in a folder: sides with two seeds or more. NaN if there are none. */
-static double seed_sd_of(double *dof, const char *dir) {
+/* What finished runs in a folder tell of noise; NaN where they don't. */
+static iso_status noise_of(iso_study_noise *out, const char *dir) {
     iso_run_index *index;
     iso_rows rows = {0};
-    iso_pooled pooled = {0};
-    *dof = 0;
-    if (!dir || study_index_open(&index, dir, ":memory:", false) != ISO_OK) return NAN;
-    iso_status status = iso_run_index_query(&rows, index,
-                                            "SELECT study, side, bpc FROM runs WHERE state = "
-                                            "'finished' AND bpc IS NOT NULL ORDER BY study, side");
-    for (int64_t i = 0, n; status == ISO_OK && i < rows.n_rows; i += n) {
-        double bpc[256];
-        n = 0;
-        while (i + n < rows.n_rows && n < 256 &&
-               strcmp(rows.cells[3 * i].text, rows.cells[3 * (i + n)].text) == 0 &&
-               strcmp(rows.cells[3 * i + 1].text, rows.cells[3 * (i + n) + 1].text) == 0) {
-            bpc[n] = iso_cell_number(&rows.cells[3 * (i + n) + 2]);
-            n++;
-        }
-        iso_pooled_add(&pooled, bpc, n);
-    }
+    *out = (iso_study_noise){.seed_sd = NAN, .text_sd = NAN};
+    if (!dir || study_index_open(&index, dir, ":memory:", false) != ISO_OK) return ISO_OK;
+    iso_status status = iso_run_index_query(
+        &rows, index, "SELECT path FROM runs WHERE state = 'finished' AND bpc IS NOT NULL");
+    char **dirs = calloc((size_t)rows.n_rows + 1, sizeof *dirs);
+    ISO_ASSERT(dirs != NULL);
+    for (int64_t i = 0; i < rows.n_rows; i++) dirs[i] = iso_strf("%s/%s", dir, rows.cells[i].text);
+    if (status == ISO_OK)
+        status = iso_study_noise_read(out, (const char *const *)dirs, rows.n_rows);
+    for (int64_t i = 0; i < rows.n_rows; i++) free(dirs[i]);
+    free(dirs);
     iso_rows_release(&rows);
     iso_run_index_close(index);
-    *dof = pooled.dof;
-    return pooled.dof > 0 ? iso_pooled_sd(&pooled) : NAN;
+    return status;
+}
+
+/* What is known before any run of the study. */
+static iso_status power_known(power *p, const iso_study *study, const iso_study_plan *plan,
+                              const char *earlier) {
+    iso_study_noise noise;
+    ISO_TRY(noise_of(&noise, earlier));
+    *p = (power){.design = {.seed_sd = noise.seed_sd, .other_dof = noise.seed_dof},
+                 .from = "runs that are there",
+                 .text_from = "runs that are there",
+                 .expected = study->expected_gap > 0 ? study->expected_gap : NAN,
+                 .expected_from = "rules.expected_gap"};
+    if (isnan(noise.seed_sd)) {
+        p->design.seed_sd = study->seed_sd > 0 ? study->seed_sd : ISO_STUDY_SEED_SD;
+        p->from = study->seed_sd > 0 ? "rules.seed_sd" : "an assumption; rules.seed_sd says it";
+    }
+    if (isnan(noise.text_sd)) {
+        noise.text_sd = ISO_STUDY_TEXT_SD;
+        p->text_from = "the size of the final evaluation, as runs of 4e5 parameters have it";
+    }
+    ISO_TRY(iso_study_evaluation_se(&p->design.evaluation_se, plan, noise.text_sd));
+    if (isnan(p->design.evaluation_se)) {
+        p->design.evaluation_se = 0;
+        p->text_from = "left out: without data.dir the text's size is not known";
+    }
+    if (isnan(p->expected)) {
+        ISO_TRY(iso_study_expected_gap(&p->expected, plan));
+        p->expected_from = isnan(p->expected) ? NULL : "the paper's runs";
+    }
+    return ISO_OK;
 }
 
 /* One part of a plan: what it adds, and what it can tell apart. */
@@ -132,9 +158,10 @@ static part part_of(const iso_study *study, const char *name, const iso_study_pl
         out.flops += run->flops;
         out.seconds += costs->runs[i].seconds / costs->n_parallel;
     }
-    double own_dof = (double)(design->n_configurations * (design->n_seeds - 1));
-    design->other_dof += fmax(0, dof_of(plan) - own_dof);
-    bool told = own_dof + design->other_dof > 0 && plan->n_runs > design->n_seeds;
+    /* All of the plan's: sides of a sweep have fewer seeds, a control's more. */
+    double dof = design->other_dof + dof_of(plan);
+    design->other_dof = dof - (double)(design->n_configurations * (design->n_seeds - 1));
+    bool told = dof > 0 && plan->n_runs > design->n_seeds;
     out.power.gap = told ? iso_power_detectable(design, POWER) : NAN;
     return out;
 }
@@ -145,14 +172,10 @@ typedef struct prospect {
     const power *power; /* of the scan, or of what there is */
 } prospect;
 
-static void look_ahead(prospect *out, const iso_study *study, const iso_study_plan *plan,
-                       const iso_study_costs *costs, const char *earlier) {
-    power known = {.from = "runs that are there"};
-    known.design.seed_sd = seed_sd_of(&known.design.other_dof, earlier);
-    if (isnan(known.design.seed_sd)) {
-        known.design.seed_sd = study->seed_sd > 0 ? study->seed_sd : ISO_STUDY_SEED_SD;
-        known.from = study->seed_sd > 0 ? "rules.seed_sd" : "an assumption; rules.seed_sd says it";
-    }
+static iso_status look_ahead(prospect *out, const iso_study *study, const iso_study_plan *plan,
+                             const iso_study_costs *costs, const char *earlier) {
+    power known;
+    ISO_TRY(power_known(&known, study, plan, earlier));
     *out = (prospect){.n_parts = study->n_parts > 0 ? study->n_parts : 1};
     if (study->n_parts == 0)
         out->parts[0] = part_of(study, iso_study_kind_names[study->kind], plan, costs, &known);
@@ -162,6 +185,7 @@ static void look_ahead(prospect *out, const iso_study *study, const iso_study_pl
         out->parts[i] = part_of(p, p->name, plan, costs, &known);
         if (p->kind == ISO_STUDY_SCAN) out->power = &out->parts[i].power;
     }
+    return ISO_OK;
 }
 
 /* --- for people --- */
@@ -232,6 +256,22 @@ static void print_parts(const prospect *ahead) {
     cli_table_release(&table);
 }
 
+static void print_power(const power *p) {
+    if (isnan(p->gap)) {
+        printf("no gap can be found out: one seed alone says nothing about its noise; give seeds: "
+               "2 or more\n");
+        return;
+    }
+    char *said = iso_power_say(&p->design, p->expected);
+    printf("%s\n", said);
+    free(said);
+    printf("  seed noise: %s; evaluation noise: %s; expected gap: %s\n", p->from, p->text_from,
+           p->expected_from ? p->expected_from : "not known here, rules.expected_gap says it");
+    if (p->expected < p->gap)
+        printf("  at this size the study cannot be relied on to find it: trade rates or candidates "
+               "for seeds, or say so beforehand\n");
+}
+
 static void print_sums(const iso_study_plan *plan, const iso_study_costs *costs, const power *p) {
     char text[32];
     printf("\n%" PRId64 " runs in %" PRId64 " stage%s, %d at once of %d thread%s: %s%s\n",
@@ -242,14 +282,7 @@ static void print_sums(const iso_study_plan *plan, const iso_study_costs *costs,
     if (plan->assumed)
         printf("choices are open until runs have finished: shapes of later stages are those of the "
                "first candidates\n");
-    if (isnan(p->gap))
-        printf("no gap can be found out: one seed alone says nothing about its noise; give seeds: "
-               "2 or more\n");
-    else
-        printf(
-            "smallest gap between two sides that it finds out (in %.0f %% of cases): %.4f BPC, at "
-            "a seed SD of %.4f (%s)\n",
-            100 * POWER, p->gap, p->design.seed_sd, p->from);
+    print_power(p);
     for (const char *line = plan->notes.data; line && *line;) {
         size_t n = strcspn(line, "\n");
         printf("note: %.*s\n", (int)n, line);
@@ -289,13 +322,16 @@ static json_t *plan_to_json(const iso_study *study, const iso_study_plan *plan,
         json_object_set_new(row, "seconds", real_or_null(costs->runs[i].seconds));
         json_array_append_new(runs, row);
     }
-    return json_pack("{ss ss sb si si so s{sf ss sf so} ss so so}", "name", study->name, "kind",
+    json_t *detectable =
+        json_pack("{sf ss sf ss sf so so ss?}", "seed_sd", p->design.seed_sd, "seed_sd_from",
+                  p->from, "evaluation_se", p->design.evaluation_se, "evaluation_from",
+                  p->text_from, "power", POWER, "gap_bpc", real_or_null(p->gap), "expected_bpc",
+                  real_or_null(p->expected), "expected_from", p->expected_from);
+    return json_pack("{ss ss sb si si so so ss so so}", "name", study->name, "kind",
                      iso_study_kind_names[study->kind], "assumed", plan->assumed, "parallel",
                      costs->n_parallel, "threads", costs->n_threads, "seconds",
-                     real_or_null(costs->seconds), "detectable", "seed_sd", p->design.seed_sd,
-                     "seed_sd_from", p->from, "power", POWER, "gap_bpc", real_or_null(p->gap),
-                     "notes", plan->notes.data ? plan->notes.data : "", "parts", parts, "runs",
-                     runs);
+                     real_or_null(costs->seconds), "detectable", detectable, "notes",
+                     plan->notes.data ? plan->notes.data : "", "parts", parts, "runs", runs);
 }
 
 static iso_status show(const iso_study *study, const char *dir, const char *earlier, bool json) {
@@ -307,10 +343,10 @@ static iso_status show(const iso_study *study, const char *dir, const char *earl
     if (status == ISO_OK) {
         prospect *ahead = calloc(1, sizeof *ahead);
         ISO_ASSERT(ahead != NULL);
-        look_ahead(ahead, study, plan, &costs, earlier ? earlier : dir);
-        if (json) {
+        status = look_ahead(ahead, study, plan, &costs, earlier ? earlier : dir);
+        if (status == ISO_OK && json) {
             status = cli_print_json(plan_to_json(study, plan, &costs, ahead), CLI_JSON_EXACT);
-        } else {
+        } else if (status == ISO_OK) {
             print_runs(plan, &costs);
             if (study->n_parts > 0) print_parts(ahead);
             print_sums(plan, &costs, ahead->power);
@@ -329,7 +365,7 @@ iso_status study_plan(int argc, char **argv) {
     const cli_flag flags[] = {
         {"out", CLI_STRING, &dir, "DIR", "the study's folder: measured speed is kept there", NULL},
         {"earlier", CLI_STRING, &earlier, "DIR",
-         "runs that tell the noise between seeds (default: those of --out)", NULL},
+         "runs that tell of noise (default: those of --out)", NULL},
         {"json", CLI_BOOL, &json, NULL, "for programs", NULL},
     };
     const cli_usage usage = {

@@ -76,19 +76,26 @@ static iso_status add_claim(scan_part *p, const char *key, iso_findings_claim cl
     return status;
 }
 
+/* Of the optimum's interval: infinite where it is open, NaN where nothing is known. */
+static void ends_of(double *low, double *high, const iso_optimum *o) {
+    *low = o->outcome == ISO_OPTIMUM_AT_OR_BELOW ? -INFINITY : exp(o->low);
+    *high = o->outcome == ISO_OPTIMUM_AT_OR_ABOVE ? INFINITY : exp(o->high);
+    if (o->outcome == ISO_OPTIMUM_UNRESOLVED) *low = *high = NAN;
+}
+
 static iso_status add_optimum(scan_part *p) {
     const iso_optimum *o = &p->optimum;
-    bool below = o->outcome == ISO_OPTIMUM_AT_OR_BELOW || o->outcome == ISO_OPTIMUM_UNRESOLVED;
-    bool above = o->outcome == ISO_OPTIMUM_AT_OR_ABOVE || o->outcome == ISO_OPTIMUM_UNRESOLVED;
-    ISO_TRY(add_claim(p, "optimum",
-                      (iso_findings_claim){
-                          .question = "Which activation rate is best at equal N and C?",
-                          .unit = "activation rate",
-                          .sentence = iso_optimum_say(&p->curve, o),
-                          .outcome = below && above ? ISO_VERDICT_UNRESOLVED : ISO_VERDICT_RESOLVED,
-                          .value = exp(o->at),
-                          .low = below ? NAN : exp(o->low),
-                          .high = above ? NAN : exp(o->high)}));
+    double low, high;
+    ends_of(&low, &high, o);
+    ISO_TRY(add_claim(
+        p, "optimum",
+        (iso_findings_claim){.question = "Which activation rate is best at equal N and C?",
+                             .unit = "activation rate",
+                             .sentence = iso_optimum_say(&p->curve, o),
+                             .outcome = isnan(low) ? ISO_VERDICT_UNRESOLVED : ISO_VERDICT_RESOLVED,
+                             .value = exp(o->at),
+                             .low = low,
+                             .high = high}));
     return add_claim(p, "gap-at-optimum",
                      (iso_findings_claim){
                          .question = "How far is the best MoE of the scan from dense?",
@@ -174,7 +181,8 @@ static iso_status add_curve(scan_part *p, iso_finding_figure *figure, bool gaps)
 
 static iso_status add_span(scan_part *p, iso_finding_figure *figure) {
     const iso_optimum *o = &p->optimum;
-    iso_series_point point = {.x = exp(o->at), .y = NAN, .low = exp(o->low), .high = exp(o->high)};
+    iso_series_point point = {.x = exp(o->at), .y = NAN};
+    ends_of(&point.low, &point.high, o);
     const iso_series series = {"best rate, 95 %", ISO_SERIES_SPAN, 1, &point};
     return o->outcome == ISO_OPTIMUM_UNRESOLVED ? ISO_OK : iso_findings_series(figure, &series);
 }

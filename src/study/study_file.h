@@ -98,7 +98,8 @@ typedef struct iso_study {
     int64_t retries;
     double stop_hopeless; /* BPC; 0 = never */
     iso_study_select select;
-    double seed_sd; /* BPC; 0 = not said */
+    double seed_sd;      /* BPC; 0 = not said */
+    double expected_gap; /* BPC; 0 = not said */
 
     int64_t parallel; /* 0 = auto */
     int64_t threads;  /* 0 = auto */

@@ -27,7 +27,8 @@ typedef enum iso_series_kind {
     ISO_SERIES_LAW,   /* another's law: Muennighoff's, Step Law's */
 } iso_series_kind;
 
-/* low, high: the 95 % interval of y (ISO_SERIES_SPAN: of x); NaN without one. */
+/* low, high: the 95 % interval of y (ISO_SERIES_SPAN: of x); NaN without one, infinite where it is
+ * open. */
 typedef struct iso_series_point {
     double x, y, low, high;
     int64_t n_seeds; /* 0 = not from seeds */
@@ -86,7 +87,7 @@ typedef struct iso_finding_verdict {
     char *question; /* "Does an MoE beat dense at equal N and C?" */
     char *sentence; /* the answer, with size, interval and seeds */
     iso_verdict_outcome outcome;
-    double value, low, high; /* in `unit` */
+    double value, low, high; /* in `unit`; infinite: the interval is open there */
     char *unit;
     int64_t n_seeds, n_runs;
 } iso_finding_verdict;

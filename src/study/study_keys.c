@@ -122,6 +122,8 @@ const iso_study_key iso_study_keys[] = {
      "documents that choose: half, the others then report; or all (half)"},
     {"rules", "seed_sd", ISO_STUDY_NUMBER, ALL, AT(seed_sd), 0, 10, NULL,
      "BPC between seeds, where no runs tell (0.005)"},
+    {"rules", "expected_gap", ISO_STUDY_NUMBER, ALL, AT(expected_gap), 0, 10, NULL,
+     "BPC, dense minus MoE, that the study is to find out (by the paper's runs, where they tell)"},
 
     {"machine", "parallel", ISO_STUDY_WHOLE, ALL, AT(parallel), 0, 256, NULL,
      "runs at once (auto: as many as processors and memory take)"},
