@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 char *iso_finding_file_name(const char *key) {
     char *name = iso_strf("%s", key);
@@ -150,9 +151,11 @@ static void append_headline(iso_str *out, const iso_study_page *page) {
                     : findings->n_verdicts > 0 ? iso_outcome_words(outcome)
                                                : "no answer yet");
     iso_page_text(out, NULL, findings->headline);
-    for (int64_t i = 0; i < findings->n_verdicts && is_refused; i++)
-        if (findings->verdicts[i].outcome == ISO_VERDICT_REFUSED)
-            iso_page_text(out, "soft", findings->verdicts[i].sentence);
+    for (int64_t i = 0; i < findings->n_verdicts && is_refused; i++) {
+        const iso_finding_verdict *v = &findings->verdicts[i];
+        bool is_said = findings->headline && strcmp(findings->headline, v->sentence) == 0;
+        if (v->outcome == ISO_VERDICT_REFUSED && !is_said) iso_page_text(out, "soft", v->sentence);
+    }
     iso_str line = {0};
     iso_str_appendf(&line, "A study of kind %s.", progress);
     if (findings->n_finished < findings->n_runs)
