@@ -468,15 +468,17 @@ static void test_sweep(void **state) {
 
 static void test_control(void **state) {
     static const double levels[] = {2.100, 2.104, 2.101, 2.103, 2.098, 2.102, 2.099, 2.105};
-    made_entry runs[8];
-    char names[8][16];
-    for (int i = 0; i < 8; i++) {
-        snprintf(names[i], sizeof names[i], "dense-s%d", i + 1);
-        runs[i] = (made_entry){{.name = names[i], .seed = i + 1, .level = levels[i]},
-                               "dense",
+    made_entry runs[12];
+    char names[12][16];
+    for (int i = 0; i < 12; i++) {
+        int seed = i < 8 ? i + 1 : i - 7;
+        snprintf(names[i], sizeof names[i], "%s-s%d", i < 8 ? "dense" : "b", seed);
+        runs[i] = (made_entry){{.name = names[i], .seed = seed, .level = levels[i % 8]},
+                               i < 8 ? "dense" : "b",
                                i < 2 ? "control,scan" : "control"};
+        if (i >= 8) runs[i].run.n_used = 3;
     }
-    make_study(*state, "scan", runs, 8);
+    make_study(*state, "scan", runs, 12);
     iso_findings *f = find(*state);
     const iso_finding_verdict *v = verdict(f, "control");
     assert_int_equal(v->outcome, ISO_VERDICT_UNRESOLVED); /* 0 of 2 says nothing against 5 % */
@@ -488,6 +490,9 @@ static void test_control(void **state) {
     near(v->value, 0.0024, 0.001);
     assert_true(v->low < v->value && v->value < v->high);
     assert_int_equal(table(f, "control")->n_rows, 2);
+    assert_int_equal(verdict(f, "control-b")->n_runs, 4); /* the control's other side */
+    assert_int_equal(table(f, "control-b")->n_rows, 1);
+    check_keys(f);
     iso_findings_free(f);
 }
 
