@@ -1,6 +1,7 @@
 #include "report/report_folder.h"
 
 #include "base/fileio.h"
+#include "report/specialisation.h"
 #include "report/study_csv.h"
 #include "report/study_figure.h"
 
@@ -37,6 +38,21 @@ static iso_status write_table(const char *folder, const iso_finding_table *table
     iso_status status = write_text(folder, "data", name, "csv", &csv);
     iso_str_release(&csv);
     free(name);
+    return status;
+}
+
+/* Of all runs that have a record of their routing: a header alone if none has. A run that cannot be
+ * read is told of on the page. */
+static iso_status write_experts(const char *folder, const iso_study_page *page) {
+    iso_str csv = {0};
+    iso_specialisation_csv_header(&csv);
+    for (int64_t i = 0; i < page->n_run_dirs; i++) {
+        const char *slash = strrchr(page->run_dirs[i], '/');
+        (void)iso_specialisation_csv_append(&csv, slash ? slash + 1 : page->run_dirs[i],
+                                            page->run_dirs[i]);
+    }
+    iso_status status = write_text(folder, "data", "specialisation", "csv", &csv);
+    iso_str_release(&csv);
     return status;
 }
 
@@ -155,6 +171,7 @@ iso_status iso_study_report_write(const char *folder, const iso_study_page *page
         status = write_figure(folder, &findings->figures[i]);
     for (int64_t i = 0; i < findings->n_tables && status == ISO_OK; i++)
         status = write_table(folder, &findings->tables[i]);
+    if (status == ISO_OK) status = write_experts(folder, page);
     if (status == ISO_OK) {
         remove_former(folder, json_object_get(before, "figures"), findings, true);
         remove_former(folder, json_object_get(before, "tables"), findings, false);

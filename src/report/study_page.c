@@ -224,8 +224,8 @@ static void append_tables(iso_str *out, const iso_study_page *page) {
 
 void iso_study_page_make(iso_str *out, const iso_study_page *page) {
     static void (*const sections[])(iso_str *, const iso_study_page *) = {
-        append_headline, append_verdicts, append_limits,
-        append_figures,  append_tables,   iso_study_section_made,
+        append_headline, append_verdicts,           append_limits,          append_figures,
+        append_tables,   iso_study_section_experts, iso_study_section_made,
     };
     char *title = iso_strf("Study: %s", page->findings->study);
     iso_page_open(out, title);

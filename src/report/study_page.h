@@ -33,6 +33,8 @@ char *iso_finding_file_name(const char *key);
 /* Of a table's data: "table-" before that, since a figure may have the same key. */
 char *iso_table_data_name(const char *key);
 
+/* study_experts.c: load and co-activation of experts by text, of the MoEs trained most often. */
+void iso_study_section_experts(iso_str *out, const iso_study_page *page);
 /* study_made.c: what was run, by which version, and how to repeat it. */
 void iso_study_section_made(iso_str *out, const iso_study_page *page);
 

@@ -70,6 +70,8 @@ check "report: one seed of a side is no fault" jq -e '.n_finished == 5 and .n_ru
 expect "report: of a finished study" 0 'all 8 runs finished' 'Does an MoE beat dense' 'tiny/report/index.html' -- \
     isomoe study report tiny
 check "report: its files are whole" whole tiny/report
+check "report: experts by text, of every MoE" sh -c 'grep -q "Load by domain and layer: moe-30" tiny/report/index.html &&
+    [ $(tail -n +2 tiny/report/data/specialisation.csv | cut -d, -f1 | sort -u | wc -l) -eq 6 ]'
 isomoe study report tiny --out elsewhere/report --json >findings.json 2>json.log
 check "report: --json prints what findings.json holds" diff <(jq -S . findings.json) <(jq -S . elsewhere/report/findings.json)
 check "report: elsewhere, the same bytes" diff -r tiny/report elsewhere/report
