@@ -37,6 +37,15 @@ states() { # folder: "finished 6"
     jq -r '.runs[].state' "$1/manifest.json" | sort | uniq -c | awk '{print $2, $1}'
 }
 
+# What must not be touched again: the ledgers of finished runs, with their times.
+finished() { # folder
+    local run
+    for run in "$1"/runs/*; do
+        jq -e '.state == "finished"' "$run/summary.json" >/dev/null 2>&1 &&
+            stat -c '%n %i %Y %s' "$run/summary.json"
+    done
+}
+
 # --- left alone ---
 
 started=$SECONDS
@@ -63,8 +72,12 @@ while [ $kills -lt "$KILLS" ] && [ $((tries++)) -lt $((4 * KILLS)) ]; do
     "$ISOMOE" study run "$study" --out killed >killed.log 2>&1 &
     pid=$!
     sleep "$(awk -v r=$RANDOM -v span="$SPAN_S" 'BEGIN {printf "%.2f", 0.2 + span * r / 32767}')"
-    kill -KILL $pid 2>/dev/null && kills=$((kills + 1))
+    # Every second time the trainings, too: otherwise they save as their parent dies.
+    [ $((tries % 2)) -eq 0 ] && trainings=$(pgrep -P $pid) || trainings=
+    # shellcheck disable=SC2086
+    kill -KILL $pid $trainings 2>/dev/null && kills=$((kills + 1))
     wait $pid 2>/dev/null >&2
+    finished killed >>killed.finished
     states killed 2>/dev/null | grep -qx "finished $n_runs" && break
 done
 echo "figure killed: $kills SIGKILLs"
@@ -72,6 +85,12 @@ expect "study: killed $kills times, it goes on at once" 0 'audit of scan: strict
 prints killed >killed.prints
 same "study: killed, with the same bits in every run" calm.prints killed.prints
 check "study: killed, none is lost" [ "$(states killed)" = "finished $n_runs" ]
+finished killed | sort >killed.at-end
+check "study: killed, none that had finished is done again" \
+    [ -z "$(sort -u killed.finished | comm -23 - killed.at-end)" ]
+check "study: killed, its plan is the calm one's" diff \
+    <(jq -S '[.runs[] | {name, side, parts, groups, stage, needs, config_hash}]' calm/manifest.json) \
+    <(jq -S '[.runs[] | {name, side, parts, groups, stage, needs, config_hash}]' killed/manifest.json)
 
 # --- asked to stop; two at once; another study ---
 
@@ -90,7 +109,7 @@ if [ -z "${STUDY:-}" ]; then
     prints asked >asked.prints
     same "study: asked to stop, with the same bits" calm.prints asked.prints
 fi
-sed 's/100K/110K/' "$study" | sed 's/400K/410K/' >other.yaml
+sed 's/data: 50K}/data: 60K}/; s/data: 1M}/data: 2M}/' "$study" >other.yaml
 expect "study: another budget in the same folder" 2 'calm' 'another --out' -- isomoe study run other.yaml --out calm
 mkdir -p full && : >full/notes.txt
 expect "study: a folder with something else" 2 'full' 'something else' -- isomoe study run "$study" --out full
