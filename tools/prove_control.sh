@@ -1,5 +1,5 @@
 #!/bin/bash
-# prove_control.sh - A/A: two configurations, dense and MoE, each against itself under 32 seeds in real, tiny
+# prove_control.sh - A/A: two configurations, dense and MoE, each against itself under 24 seeds in real, tiny
 # trainings on the default corpus; how often the study's own rule calls two sides of one configuration
 # different, with its binomial interval. Minutes. Keeps docs/evidence/control.md. Resumable.
 set -euo pipefail
@@ -20,8 +20,8 @@ config:
   model: {max_position_embeddings: 32}
   data: {dir: $work/data}
   train: {eval_tokens: 1024, final_eval_tokens: 16384, keep_last: 1}
-budget: {params: 100K, data: 100K}
-seeds: 32
+budget: {params: 100K, data: 40K}
+seeds: 24
 machine: {parallel: ${PARALLEL:-2}}
 END
 "$isomoe" study run "$work/control.yaml" --out "$work/study"
@@ -55,7 +55,7 @@ END
 {
     echo "# A/A: a configuration against itself"
     echo
-    echo "\`make prove-control\`: a dense model and an MoE of 100K parameters, 32 seeds each, on the default corpus. The seeds"
+    echo "\`make prove-control\`: a dense model and an MoE of 100K parameters, 24 seeds each, on the default corpus. The seeds"
     echo "of a configuration are cut into sides of two and these into pairs; a pair is compared as MoE and dense are."
     echo
     circumstances
