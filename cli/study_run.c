@@ -233,8 +233,8 @@ static iso_status conclude(const iso_study_folder *folder, const iso_study_plan 
     }
     iso_status status = audit(folder, plan);
     if (status == ISO_OK)
-        printf("isomoe study status %s, isomoe study report %s say more\n",
-               folder->dir, folder->dir);
+        printf("isomoe study status %s, isomoe study report %s say more\n", folder->dir,
+               folder->dir);
     return status;
 }
 
