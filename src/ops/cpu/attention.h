@@ -154,9 +154,17 @@ VEC_INLINE void tile_bias_mask(vec acc[TILE_ROWS][TILE_REGS], int n_regs, const 
 VEC_INLINE void attention_rows(float *out, int64_t ld, int64_t n_padded, const number *in,
                                int64_t ld_in, int64_t n, int64_t d, float scale) {
     for (int64_t i = 0; i < n; i++)
-        for (int64_t c = 0; c < ld; c += VEC_LANES)
+        for (int64_t c = 0; c < ld; c += VEC_LANES) {
+#if NUMBERS == 2
+            if (scale == 1) { /* where it is inlined a constant: bits are just copied */
+                half_lanes numbers = half_load(in + i * ld_in + c, d - c);
+                memcpy((number *)out + i * ld + c, &numbers, sizeof numbers);
+                continue;
+            }
+#endif
             act_store(out, IS_HALF, i * ld + c, act_load(in, IS_HALF, i * ld_in + c, d - c) * scale,
                       VEC_LANES);
+        }
     memset(out + n * ld / NUMBERS, 0, (size_t)((n_padded - n) * ld / NUMBERS) * sizeof *out);
 }
 

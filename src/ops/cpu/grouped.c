@@ -25,7 +25,8 @@ typedef struct grouped_job {
     const float *w;
     const int32_t *offsets;
     piece *pieces;
-    char *scratch; /* thread_bytes for each thread: packed B, then A */
+    int64_t n_pieces, n_threads; /* in all: which piece a thread gets next, about */
+    char *scratch;               /* thread_bytes for each thread: packed B, then A */
     int64_t thread_bytes, a_at;
     int64_t N, K; /* of each product; of the weight gradient rows and columns of dw */
     bool is_half, is_transposed, accumulate, by_columns;
@@ -74,6 +75,11 @@ static void rows_piece(void *ctx, int64_t i_piece, int i_thread) {
     }
     p.c = (char *)job->out.data + at.first * job->N * iso_dtype_bytes(job->out.dtype);
     p.c_is_half = job->out.dtype == ISO_BF16, p.c_ld = job->N;
+    if (i_piece + job->n_threads < job->n_pieces) {
+        int32_t next = job->pieces[i_piece + job->n_threads].expert;
+        p.ahead = job->w + next * job->N * job->K;
+        p.ahead_bytes = next == at.expert ? 0 : job->N * job->K * (int64_t)sizeof(float);
+    }
     cpu_multiply(&p);
 }
 
@@ -87,7 +93,10 @@ static void run_products(iso_exec *ex, grouped_job *job, const iso_routing *rt) 
     if (job->a.is_half != job->is_half) job->thread_bytes += BLOCK_ROWS * job->K * 4;
     job->pieces = iso_arena_take(&ex->scratch, max_pieces, sizeof(piece));
     job->scratch = iso_arena_take(&ex->scratch, n_threads, job->thread_bytes);
-    if (!ex->measuring) iso_exec_pieces(ex, list_blocks(job->pieces, rt), rows_piece, job);
+    if (!ex->measuring) {
+        job->n_pieces = list_blocks(job->pieces, rt), job->n_threads = n_threads;
+        iso_exec_pieces(ex, job->n_pieces, rows_piece, job);
+    }
     iso_arena_rewind(&ex->scratch, mark);
 }
 

@@ -156,8 +156,27 @@ static void find_rows(const char **rows, const cpu_product *p, int64_t first, in
 
 typedef void (*run_fn)(const tile *, int64_t n_regs);
 
+/* What is left of a product's `ahead`. */
+typedef struct fetch {
+    const char *at, *end;
+    int64_t tile_bytes; /* with each tile */
+} fetch;
+
+static fetch fetch_of(const cpu_product *p) {
+    int64_t n_tiles = cpu_n_strips(p->N) * cpu_ceil_div(p->M, PANEL_ROWS);
+    return (fetch){.at = p->ahead,
+                   .end = (const char *)p->ahead + p->ahead_bytes,
+                   .tile_bytes = cpu_ceil_div(p->ahead_bytes, 64 * cpu_max(1, n_tiles)) * 64};
+}
+
+static void fetch_some(fetch *f) {
+    const char *end = f->end - f->at > f->tile_bytes ? f->at + f->tile_bytes : f->end;
+    for (; f->at < end; f->at += 64) __builtin_prefetch(f->at, 0, 2);
+}
+
 /* Rows [first, first + n) of C: strip by strip, so that each is in the cache for all tiles. */
-static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64_t n) {
+static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64_t n,
+                          fetch *ahead) {
     const char *rows[MAX_ROWS];
     tile t = {.n_words = cpu_words(p->K, p->is_half), .c_ld = p->c_ld};
     t.step_bytes = p->a_in_panels ? PANEL_ROWS * 4 : 4;
@@ -174,6 +193,7 @@ static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64
             t.next_tile = i + PANEL_ROWS < n ? PANEL_ROWS : 0;
             t.c = (char *)p->c + at * (p->c_is_half ? 2 : 4);
             t.base = p->base ? p->base + at : NULL;
+            fetch_some(ahead);
             run(&t, (end - col) / VEC_LANES);
         }
     }
@@ -185,8 +205,9 @@ void cpu_multiply(const cpu_product *p) {
     if (p->is_half) run = p->c_is_half ? run_half_to_half : run_half;
 #endif
     ISO_ASSERT(run != run_float || (!p->is_half && !p->c_is_half));
+    fetch ahead = fetch_of(p);
     for (int64_t i = 0; i < p->M; i += MAX_ROWS)
-        multiply_rows(p, run, i, cpu_min(MAX_ROWS, p->M - i));
+        multiply_rows(p, run, i, cpu_min(MAX_ROWS, p->M - i), &ahead);
 }
 
 static int64_t memory_row(const cpu_matrix *in, int64_t row) {

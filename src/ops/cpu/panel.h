@@ -53,6 +53,9 @@ typedef struct cpu_product {
     bool c_is_half;
     const float *base; /* C = base + A B, laid out as a float C; NULL: none; C itself: += */
     int64_t c_ld;
+    /* What will be read next, fetched meanwhile, a little with every tile; 0 bytes: nothing. */
+    const void *ahead;
+    int64_t ahead_bytes;
 } cpu_product;
 
 /* Words of a packed B (K,N), and of a packed A (M,K). */
