@@ -42,7 +42,7 @@ def solve(f):  # f ascends in p
     return low
 
 findings = json.load(open(sys.argv[1]))
-tables = [t for t in findings["tables"] if t["key"].startswith("control-")]
+tables = [t for t in findings["tables"] if t["columns"][0]["label"] == "pair"]
 pairs = [row[5] == "yes" for t in tables for row in t["rows"]]
 n, k = len(pairs), sum(pairs)
 low = 0.0 if k == 0 else solve(lambda p: tail(k, n, p) - 0.025)
