@@ -90,7 +90,8 @@ static void append_facts(iso_str *out, const made *m) {
 
 /* "12 finished, 1 failed, 1 waiting" */
 static char *states_in_words(const json_t *runs) {
-    static const char *const states[] = {"finished", "running", "waiting", "stopped", "failed"};
+    static const char *const states[] = {"finished", "running",  "waiting",
+                                         "stopped",  "diverged", "failed"};
     iso_str out = {0};
     iso_str_append(&out, "");
     for (size_t s = 0; s < sizeof states / sizeof *states; s++) {

@@ -26,7 +26,7 @@
 
 /* One run of the manifest; strings are borrowed from it. */
 typedef struct iso_finding_run {
-    const char *name, *side, *groups, *state, *cause;
+    const char *name, *side, *parts, *groups, *state, *cause;
     bool finished;
 } iso_finding_run;
 
@@ -53,22 +53,29 @@ void iso_findings_close(iso_findings_build *b);
 const iso_finding_run *iso_findings_run_of(const iso_findings_build *b, const iso_side_run *run);
 /* The side that has the run of this name; NULL before it has finished. */
 const iso_side *iso_findings_side_of(const iso_findings_build *b, const char *run_name);
-/* "": of runs that are in no group. */
-bool iso_findings_in_group(const iso_finding_run *run, const char *group);
+/* Whether all that it is for is a search: a candidate, and in no other comparison. */
+bool iso_findings_is_candidate(const iso_findings_build *b, const iso_side *side);
 
 /* The runs of one group as a comparison of its own, with its audit. */
 typedef struct iso_findings_view {
-    const char *group;
-    int64_t n_planned, n_finished; /* runs of the group */
-    iso_sides sides;               /* .audit: NULL with fewer than two runs */
+    const char *group; /* or part */
+    bool is_part;
+    int64_t n_finished; /* runs of the group */
+    iso_sides sides;    /* .audit: NULL with fewer than two runs */
 } iso_findings_view;
 iso_status iso_findings_view_make(iso_findings_view *out, const iso_findings_build *b,
                                   const char *group);
+/* Of a part of the study: what claims no equality is in no group. */
+iso_status iso_findings_view_part(iso_findings_view *out, const iso_findings_build *b,
+                                  const char *part);
+/* Takes one side out; the audit stays that of all. */
+void iso_findings_view_drop(iso_findings_view *view, int64_t i_side);
 void iso_findings_view_release(iso_findings_view *view);
 /* "2m" of "scan-d2m", the size of a scan over data; NULL where a group has none. */
 const char *iso_findings_group_size(const char *group);
 bool iso_findings_is_scan(const char *group);
-/* "strict-e4" of "reuse-strict-e4", NULL where a group is none of reuse. */
+/* "strict-e4" of "reuse-strict-e4", "reuse-wide-strict-e4" or the word alone; NULL where a group is
+ * none of reuse, such as "scan-strict". */
 const char *iso_findings_scheme(const char *group);
 /* Every group of the manifest in order of appearance; an array of strings, a new reference. */
 json_t *iso_findings_groups(const iso_findings_build *b);
@@ -77,6 +84,10 @@ json_t *iso_findings_groups(const iso_findings_build *b);
 iso_series_point iso_findings_point(const iso_findings_build *b, const iso_side *side, double x);
 /* "dense", "the MoE at 20 % activation". Caller frees. */
 char *iso_findings_side_words(const iso_side *side);
+/* "dense", "MoE 20 %": the same in figures and tables, dense first for the looks. Caller frees. */
+char *iso_findings_side_name(const iso_side *side);
+/* Whether both are dense, or MoEs of one activation rate. */
+bool iso_findings_same_rate(const iso_side *a, const iso_side *b);
 double iso_findings_number(const iso_side *side, const char *path); /* of its first run's ledger */
 bool iso_findings_same(double a, double b);
 int64_t iso_findings_seeds(const iso_sides *sides); /* the fewest of a side */
@@ -148,6 +159,10 @@ void iso_findings_expect(iso_reuse *reuse, const iso_token_worth *worth, double 
 /* The paper's gaps of one of its comparisons ("2b-unique", paper_comparisons.h) as a ghost. */
 iso_status iso_findings_ghost_gaps(iso_finding_figure *figure, const char *comparison,
                                    const char *name);
+/* Its gaps at equal tokens: the dense model of that row of Table 14 against those of the table's
+ * MoEs that saw as many. */
+iso_status iso_findings_ghost_tokens(iso_finding_figure *figure, int table, int dense_row,
+                                     const char *name);
 /* Its Table 13 (strict) or 17 (loose) minus Table 12, the same shapes on unique text, by epochs. */
 iso_status iso_findings_ghost_penalties(iso_finding_figure *figure, int table, const char *name);
 

@@ -20,7 +20,8 @@ typedef struct sweep {
     double multiplier[MAX_RATES];
     const iso_side *chosen;
     double chosen_multiplier;
-    bool at_edge, known; /* known: there is a handicap */
+    bool at_edge, fitted;
+    bool known; /* fitted, and the sweep tells what is lost, or at least how much */
     iso_handicap handicap;
 } sweep;
 
@@ -36,10 +37,32 @@ static void insert(sweep *s, const iso_side *side, double multiplier) {
     s->multiplier[at] = multiplier;
 }
 
-static iso_status read_sweep(sweep *out, const iso_findings_build *b, const json_t *step) {
+static bool is_planned(const iso_findings_build *b, const char *name) {
+    for (int64_t i = 0; i < b->n_runs; i++)
+        if (strcmp(b->runs[i].name, name) == 0) return true;
+    return false;
+}
+
+/* Scores that were there when the step chose may be gone: a run is trained again, or its folder was
+ * taken away. */
+static iso_status note_missing(iso_findings_build *b, const sweep *s, int64_t n_missing) {
+    if (!s->chosen)
+        return iso_findings_note(b->out,
+                                 "The sweep of %s: the run that it chose has no score; run the "
+                                 "study again.",
+                                 s->side_name);
+    if (n_missing == 0) return ISO_OK;
+    return iso_findings_note(b->out,
+                             "The sweep of %s: %lld of the runs that it chose among %s no score; "
+                             "run the study again.",
+                             s->side_name, (long long)n_missing, n_missing == 1 ? "has" : "have");
+}
+
+/* out->chosen NULL: the chosen run has no score as yet, and a note says so. */
+static iso_status read_sweep(sweep *out, iso_findings_build *b, const json_t *step) {
     json_t *rows, *row;
     size_t i;
-    int64_t chosen;
+    int64_t chosen, n_missing = 0;
     *out = (sweep){0};
     ISO_TRY(iso_json_get_str(&out->side_name, step, "side", "steps/lr"));
     ISO_TRY(iso_json_get_array(&rows, step, "candidates", "steps/lr"));
@@ -50,20 +73,23 @@ static iso_status read_sweep(sweep *out, const iso_findings_build *b, const json
         double multiplier;
         ISO_TRY(iso_json_get_str(&name, row, "run", "steps/lr"));
         ISO_TRY(iso_json_get_f64(&multiplier, row, "lr_multiplier", "steps/lr"));
-        if (!json_is_number(json_object_get(row, "bpc_choose"))) continue; /* it diverged */
+        bool diverged = !json_is_number(json_object_get(row, "bpc_choose"));
         const iso_side *side = iso_findings_side_of(b, name);
-        if (!side || out->n == MAX_RATES)
+        const char *wrong = !is_planned(b, name)               ? "is none of the study's runs"
+                            : out->n == MAX_RATES              ? "is one rate too many"
+                            : diverged && (int64_t)i == chosen ? "is chosen without a score"
+                                                               : NULL;
+        if (wrong)
             return iso_fail(ISO_ERR_DATA,
-                            "%s/steps/lr-%s.json: it chose among runs of which %s has not "
-                            "finished; run the study again",
-                            b->dir, out->side_name, name);
+                            "%s/steps, the sweep of %s: %s %s; take the file away and run the "
+                            "study again",
+                            b->dir, out->side_name, name, wrong);
+        n_missing += !diverged && !side;
+        if (diverged || !side) continue;
         insert(out, side, multiplier);
         if ((int64_t)i == chosen) out->chosen = side, out->chosen_multiplier = multiplier;
     }
-    if (!out->chosen)
-        return iso_fail(ISO_ERR_DATA, "%s/steps/lr-%s.json: the chosen rate has no score", b->dir,
-                        out->side_name);
-    return ISO_OK;
+    return note_missing(b, out, n_missing);
 }
 
 /* --- handicaps --- */
@@ -85,7 +111,8 @@ static iso_status find_handicap(sweep *s, const iso_findings_build *b) {
                      .other_noise = iso_findings_other_noise(b, points, s->n, NULL)};
     if (status == ISO_OK)
         status = iso_handicap_find(&s->handicap, &scan, log(iso_findings_number(s->chosen, "lr")));
-    s->known = status == ISO_OK;
+    s->fitted = status == ISO_OK;
+    s->known = s->fitted && (!s->handicap.at_least || s->handicap.resolved);
     free(covariance);
     return status;
 }
@@ -104,7 +131,7 @@ static iso_status sweep_row(iso_finding_table *table, const sweep *s) {
         iso_cell_of(iso_findings_number(s->chosen, "lr")),
         iso_cell_text(s->at_edge ? "yes" : "no"),
         iso_cell_of((double)s->chosen->n_runs),
-        iso_cell_of(s->known ? exp(s->handicap.optimum.at) : NAN),
+        iso_cell_of(s->fitted ? exp(s->handicap.optimum.at) : NAN),
         iso_cell_of(s->known ? s->handicap.value : NAN),
         iso_cell_of(s->known ? s->handicap.half : NAN),
         iso_cell_text(!s->known              ? "unknown"
@@ -133,10 +160,10 @@ static iso_status add_table(iso_findings_build *b, const sweep *all, int64_t n) 
     const iso_finding_table empty = {
         .key = "lr",
         .title = "Learning rates, swept for each side",
-        .caption =
-            "The handicap is what a side loses by its learning rate: the fitted curve "
-            "there minus its lowest within the sweep. Seeds are those of the chosen rate, the "
-            "others may have fewer; seed noise is pooled over configurations.",
+        .caption = "The handicap is what a side loses by its learning rate: the fitted curve "
+                   "there minus its lowest within the sweep; not known where the best rate may lie "
+                   "beyond. Seeds are those of the chosen rate, the "
+                   "others may have fewer; seed noise is pooled over configurations.",
         .n_columns = sizeof columns / sizeof *columns,
         .columns = columns};
     iso_finding_table *table;
@@ -179,7 +206,7 @@ static void choose_pair(const sweep **dense, const sweep **moe, const sweep *all
     *dense = *moe = NULL;
     for (int64_t i = 0; i < n; i++) {
         const sweep *s = &all[i];
-        if (!s->known) continue;
+        if (!s->fitted) continue;
         double far = fabs(s->chosen->activation_rate - ISO_PAPER_RATE_BEST);
         /* Several dense ones differ in compute: the least is that of the MoEs. */
         if (!s->chosen->is_moe &&
@@ -196,6 +223,12 @@ static int64_t fewest_seeds(const sweep *s) {
     int64_t n = s->chosen->n_runs;
     for (int64_t i = 0; i < s->n; i++)
         if (s->sides[i]->n_runs < n) n = s->sides[i]->n_runs;
+    return n;
+}
+
+static int64_t runs_of(const sweep *s) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < s->n; i++) n += s->sides[i]->n_runs;
     return n;
 }
 
@@ -218,11 +251,11 @@ static iso_status add_handicap_verdict(iso_findings_build *b, const sweep *all, 
                              between, of_dense, of_moe, (long long)dense->n, (long long)moe->n,
                              (long long)seeds, seeds == 1 ? "seed" : "seeds"),
         .outcome = d.resolved ? ISO_VERDICT_RESOLVED : ISO_VERDICT_UNRESOLVED,
-        .value = d.value,
-        .low = d.value - d.half,
-        .high = d.value + d.half,
+        .value = d.known || d.resolved ? d.value : NAN,
+        .low = d.low,
+        .high = d.high,
         .n_seeds = seeds,
-        .n_runs = dense->n + moe->n};
+        .n_runs = runs_of(dense) + runs_of(moe)};
     free(name);
     free(between);
     free(of_dense);
@@ -240,17 +273,17 @@ static int by_side(const void *a, const void *b) {
 }
 
 static iso_status fill_sweeps(iso_findings_build *b, sweep *all, int64_t n) {
-    int64_t n_known = 0;
+    int64_t n_fitted = 0;
     for (int64_t i = 0; i < n; i++) {
         iso_status status = find_handicap(&all[i], b);
         if (status == ISO_ERR_MEMORY) return status;
-        n_known += all[i].known;
+        n_fitted += all[i].fitted;
     }
-    if (n_known < n) {
+    if (n_fitted < n) {
         char *why = iso_strf("%s", iso_error_message());
         iso_status status = iso_findings_note(
             b->out, "What %lld of %lld sides lose by their learning rate is not known: %s.",
-            (long long)(n - n_known), (long long)n, why);
+            (long long)(n - n_fitted), (long long)n, why);
         free(why);
         ISO_TRY(status);
     }
@@ -274,7 +307,7 @@ iso_status iso_findings_add_sweeps(iso_findings_build *b) {
     json_array_foreach(b->steps, i, step) {
         if (strcmp(json_string_value(json_object_get(step, "step")), "lr") != 0) continue;
         if (status == ISO_OK) status = read_sweep(&all[n], b, step);
-        if (status == ISO_OK) n++;
+        if (status == ISO_OK && all[n].chosen) n++;
     }
     if (n > 0) qsort(all, (size_t)n, sizeof *all, by_side);
     if (status == ISO_OK && n > 0) status = fill_sweeps(b, all, n);
@@ -323,7 +356,7 @@ static iso_status add_pairs(iso_findings_build *b, const iso_side *side, const c
         {"must exceed", "BPC", 4, false}, {"called different", NULL, -1, false},
     };
     char *caption = iso_strf("Runs of %s, %lld seeds a side, as the study compares dense and MoE; "
-                             "every run is in one pair.",
+                             "no run is in two pairs.",
                              side->label, (long long)control->n_seeds);
     const iso_finding_table empty = {.key = (char *)key,
                                      .title = "A/A control: one configuration against itself",

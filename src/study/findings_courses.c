@@ -2,8 +2,6 @@
  * rate on several budgets, from the ends of trainings; otherwise from their courses. */
 #include "study/findings_build.h"
 
-#include "base/number.h"
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,17 +9,7 @@
 static const iso_finding_axis compute_axis = {"training compute", "FLOPs", true, false};
 static const iso_finding_axis loss_axis = {"loss", ISO_FINDINGS_UNIT, false, false};
 
-static char *series_name(const iso_side *side) {
-    char rate[ISO_NUMBER_BYTES];
-    if (!side->is_moe) return iso_strf("dense");
-    return iso_strf("MoE %s", iso_number_percent(rate, side->activation_rate, 0));
-}
-
 /* --- ends of trainings --- */
-
-static bool same_rate(const iso_side *a, const iso_side *b) {
-    return a->is_moe == b->is_moe && iso_findings_same(a->activation_rate, b->activation_rate);
-}
 
 /* Of a scan over data. */
 static bool in_sizes(const iso_findings_build *b, const iso_side *side) {
@@ -31,7 +19,7 @@ static bool in_sizes(const iso_findings_build *b, const iso_side *side) {
     json_array_foreach(groups, i, group) {
         const char *name = json_string_value(group);
         if (!iso_findings_is_scan(name) || !iso_findings_group_size(name)) continue;
-        in = in || iso_findings_in_group(iso_findings_run_of(b, side->runs[0]), name);
+        in = in || iso_study_names_have(iso_findings_run_of(b, side->runs[0])->groups, name);
     }
     json_decref(groups);
     return in;
@@ -44,7 +32,7 @@ static int64_t collect(iso_series_point *points, const iso_findings_build *b, in
     if (!in_sizes(b, first)) return 0;
     for (int64_t j = 0; j < b->all.n; j++) {
         const iso_side *side = &b->all.sides[j];
-        if (!in_sizes(b, side) || !same_rate(first, side)) continue;
+        if (!in_sizes(b, side) || !iso_findings_same_rate(first, side)) continue;
         if (j < i) return 0;
         points[n++] = iso_findings_point(b, side, iso_findings_number(side, "train_flops"));
     }
@@ -67,7 +55,7 @@ static iso_status add_ends(iso_findings_build *b) {
     for (int64_t i = 0; i < b->all.n && status == ISO_OK; i++) {
         int64_t n = collect(points, b, i);
         if (n == 0) continue;
-        char *name = series_name(&b->all.sides[i]);
+        char *name = iso_findings_side_name(&b->all.sides[i]);
         const iso_series series = {name, ISO_SERIES_MEASURED, n, points};
         status = iso_findings_series(figure, &series);
         free(name);
@@ -95,7 +83,7 @@ static iso_status add_course(iso_finding_figure *figure, const iso_side *side) {
     const iso_run *first = &side->runs[0]->run;
     iso_series_point *points = calloc((size_t)first->n_evals + 1, sizeof *points);
     ISO_ASSERT(points != NULL);
-    char *name = series_name(side);
+    char *name = iso_findings_side_name(side);
     iso_series series = {name, ISO_SERIES_MEASURED, 0, points};
     double per_step = iso_findings_number(side, "train_flops") / iso_findings_number(side, "steps");
     for (int64_t i = 0; i < first->n_evals && !first->evals[i].is_final; i++) {

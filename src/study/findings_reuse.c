@@ -8,14 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_GROUPS 16
-
 typedef struct reuse_part {
     iso_findings_build *b;
     const char *suffix; /* of keys: "", or "-wide" of a part "reuse-wide" */
     int64_t n;
-    iso_findings_view views[MAX_GROUPS]; /* in order of the manifest */
-    const iso_findings_view *unique;     /* NULL: there is none */
+    iso_findings_view *views;        /* in order of the manifest */
+    const iso_findings_view *unique; /* NULL: there is none */
 } reuse_part;
 
 /* A side trained on repeated text against the same one on unique text. */
@@ -44,10 +42,11 @@ static iso_status add_row(const reuse_part *p, iso_finding_table *table,
     iso_answer answer = iso_answer_with_noise(&view->sides, &p->b->noise);
     iso_gap gap = {NAN, NAN, NAN, NAN, NAN, NAN, 0};
     iso_series_point point = iso_findings_point(p->b, side, NAN);
+    char *name = iso_findings_side_name(side);
     if (answer.dense && side->is_moe && is_equal(view))
         gap = iso_gap_estimate(answer.dense, side, &p->b->noise);
     iso_finding_cell cells[] = {
-        iso_cell_text(side->label),
+        iso_cell_text(name),
         iso_cell_of(side->activation_rate),
         iso_cell_of(iso_findings_number(side, "params_nonvocab")),
         iso_cell_of(side->is_moe ? iso_findings_number(side, "model.num_experts") : NAN),
@@ -64,7 +63,9 @@ static iso_status add_row(const reuse_part *p, iso_finding_table *table,
         iso_cell_of(gap.bpc),
         iso_cell_of(gap.half),
     };
-    return iso_findings_row(table, cells);
+    iso_status status = iso_findings_row(table, cells);
+    free(name);
+    return status;
 }
 
 static iso_status add_table(const reuse_part *p, const iso_findings_view *view) {
@@ -132,7 +133,8 @@ static bool estimate(penalty *out, const reuse_part *p, const iso_findings_view 
     bool known =
         iso_findings_worth(&worth, p->b, side) || iso_findings_worth(&worth, p->b, answer.dense);
     iso_gap gap = iso_gap_estimate(side, out->once, &p->b->noise);
-    double se = gap.evaluation_half / iso_t_95(gap.evaluation_dof);
+    /* As if known from infinitely many blocks: the half-width is that of the gap. */
+    double se = gap.evaluation_half / iso_t_95(INFINITY);
     iso_scan_point once = point_of(out->once), repeated = point_of(side);
     iso_status status = iso_reuse_estimate(&out->reuse, &once, &repeated, unique, &p->b->noise, se,
                                            known && worth.is_law ? &worth.law : NULL);
@@ -157,8 +159,9 @@ static penalty *find_penalties(int64_t *n, const reuse_part *p) {
 static iso_status penalty_row(iso_finding_table *table, const penalty *at) {
     const iso_reuse *r = &at->reuse;
     bool expected = !isnan(r->expected.value);
+    char *name = iso_findings_side_name(at->side);
     iso_finding_cell cells[] = {
-        iso_cell_text(at->side->label),
+        iso_cell_text(name),
         iso_cell_text(scheme_of(at->view)),
         iso_cell_of(at->side->activation_rate),
         iso_cell_of(r->epochs),
@@ -176,7 +179,9 @@ static iso_status penalty_row(iso_finding_table *table, const penalty *at) {
                       : r->differs ? "no"
                                    : "yes"),
     };
-    return iso_findings_row(table, cells);
+    iso_status status = iso_findings_row(table, cells);
+    free(name);
+    return status;
 }
 
 static iso_status add_penalties(const reuse_part *p, const penalty *all, int64_t n) {
@@ -215,36 +220,47 @@ static iso_status add_penalties(const reuse_part *p, const penalty *all, int64_t
 
 /* --- the figure of penalties --- */
 
-static iso_status add_measured(iso_finding_figure *figure, const penalty *all, int64_t n,
-                               bool strict) {
+/* Of one side and kind of scheme, as a series: what was measured, or what the law expects. Dense
+ * and every MoE apart, since they pay differently. */
+static iso_status add_series(iso_finding_figure *figure, const penalty *all, int64_t n,
+                             const penalty *first, bool law) {
+    bool strict = is_strict(first->view);
     iso_series_point *points = calloc((size_t)n + 1, sizeof *points);
     ISO_ASSERT(points != NULL);
-    iso_series series = {strict ? "strict" : "loose", ISO_SERIES_MEASURED, 0, points};
+    char *side = iso_findings_side_name(first->side);
+    char *name =
+        iso_strf("%s%s, %s", law ? "Muennighoff's law, " : "", side, strict ? "strict" : "loose");
+    iso_series series = {name, law ? ISO_SERIES_LAW : ISO_SERIES_MEASURED, 0, points};
     for (int64_t i = 0; i < n; i++) {
         const iso_reuse *r = &all[i].reuse;
-        if (is_strict(all[i].view) != strict) continue;
-        points[series.n++] = (iso_series_point){
-            r->epochs,           r->penalty,        r->penalty - r->half, r->penalty + r->half,
-            all[i].side->n_runs, all[i].side->label};
+        const iso_token_change *e = &r->expected;
+        if (is_strict(all[i].view) != strict || (law && isnan(e->value))) continue;
+        if (!iso_findings_same_rate(all[i].side, first->side)) continue;
+        points[series.n++] =
+            law ? (iso_series_point){r->epochs, e->value, e->low, e->high, 0, NULL}
+                : (iso_series_point){
+                      r->epochs,           r->penalty, r->penalty - r->half, r->penalty + r->half,
+                      all[i].side->n_runs, NULL};
     }
     iso_status status = series.n > 0 ? iso_findings_series(figure, &series) : ISO_OK;
+    free(name);
+    free(side);
     free(points);
     return status;
 }
 
-static iso_status add_expected(iso_finding_figure *figure, const penalty *all, int64_t n) {
-    iso_series_point *points = calloc((size_t)n + 1, sizeof *points);
-    ISO_ASSERT(points != NULL);
-    iso_series series = {"Muennighoff's law", ISO_SERIES_LAW, 0, points};
-    for (int64_t i = 0; i < n; i++) {
-        const iso_reuse *r = &all[i].reuse;
-        if (isnan(r->expected.value)) continue;
-        points[series.n++] = (iso_series_point){
-            r->epochs, r->expected.value, r->expected.low, r->expected.high, 0, all[i].side->label};
-    }
-    iso_status status = series.n > 0 ? iso_findings_series(figure, &series) : ISO_OK;
-    free(points);
-    return status;
+/* A series for each side of strict groups, then of loose ones. */
+static iso_status add_all_series(iso_finding_figure *figure, const penalty *all, int64_t n,
+                                 bool law) {
+    for (int strict = 1; strict >= 0; strict--)
+        for (int64_t i = 0; i < n; i++) {
+            bool seen = is_strict(all[i].view) != (strict != 0);
+            for (int64_t j = 0; j < i && !seen; j++)
+                seen = is_strict(all[j].view) == (strict != 0) &&
+                       iso_findings_same_rate(all[j].side, all[i].side);
+            if (!seen) ISO_TRY(add_series(figure, all, n, &all[i], law));
+        }
+    return ISO_OK;
 }
 
 static iso_status add_penalty_figure(const reuse_part *p, const penalty *all, int64_t n) {
@@ -262,9 +278,8 @@ static iso_status add_penalty_figure(const reuse_part *p, const penalty *all, in
     iso_status status = iso_findings_figure(p->b->out, &figure, &empty);
     free(key);
     ISO_TRY(status);
-    ISO_TRY(add_measured(figure, all, n, true));
-    ISO_TRY(add_measured(figure, all, n, false));
-    ISO_TRY(add_expected(figure, all, n));
+    ISO_TRY(add_all_series(figure, all, n, false));
+    ISO_TRY(add_all_series(figure, all, n, true));
     ISO_TRY(iso_findings_ghost_penalties(figure, 13, "paper, 7B strict"));
     return iso_findings_ghost_penalties(figure, 17, "paper, 7B loose");
 }
@@ -381,7 +396,7 @@ static iso_status fill(const reuse_part *p) {
     return status;
 }
 
-/* The groups of one part: "reuse-wide-" before the scheme, or "" as a study's own. */
+/* The groups of one part: "reuse-", "reuse-wide-" or nothing before the scheme. */
 static iso_status add_part(iso_findings_build *b, const json_t *groups, const char *prefix,
                            size_t n_prefix) {
     json_t *group;
@@ -391,10 +406,12 @@ static iso_status add_part(iso_findings_build *b, const json_t *groups, const ch
     char *suffix =
         n_prefix > 6 ? iso_strf("%.*s", (int)n_prefix - 6, prefix + 5) : iso_strf("%s", "");
     reuse_part p = {.b = b, .suffix = suffix};
+    p.views = calloc(json_array_size(groups) + 1, sizeof *p.views);
+    ISO_ASSERT(p.views != NULL);
     bool any = false;
     json_array_foreach(groups, i, group) {
         const char *name = json_string_value(group), *scheme = iso_findings_scheme(name);
-        if (status != ISO_OK || !scheme || p.n == MAX_GROUPS) continue;
+        if (status != ISO_OK || !scheme) continue;
         if ((size_t)(scheme - name) != n_prefix || memcmp(name, prefix, n_prefix) != 0) continue;
         status = iso_findings_view_make(&p.views[p.n], b, name);
         if (status == ISO_OK) any = p.views[p.n++].sides.n > 0 || any;
@@ -403,6 +420,7 @@ static iso_status add_part(iso_findings_build *b, const json_t *groups, const ch
         if (strcmp(scheme_of(&p.views[j]), "unique") == 0) p.unique = &p.views[j];
     if (status == ISO_OK && any) status = fill(&p);
     for (int64_t j = 0; j < p.n; j++) iso_findings_view_release(&p.views[j]);
+    free(p.views);
     free(suffix);
     return status;
 }

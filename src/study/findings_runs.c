@@ -11,14 +11,17 @@
 
 /* --- reading --- */
 
-static iso_status read_entry(iso_finding_run *out, const json_t *entry, const char *dir,
-                             const char *path) {
+/* `kind`: the study's. Without parts of its own, as before there were methods, it is one. */
+static iso_status read_entry(iso_finding_run *out, const json_t *entry, const char *kind,
+                             const char *dir, const char *path) {
     ISO_TRY(iso_json_get_str(&out->name, entry, "name", path));
     ISO_TRY(iso_json_get_str(&out->side, entry, "side", path));
     ISO_TRY(iso_json_get_str(&out->groups, entry, "groups", path));
     ISO_TRY(iso_json_get_str(&out->state, entry, "state", path));
     const char *cause = json_string_value(json_object_get(entry, "cause"));
+    const char *parts = json_string_value(json_object_get(entry, "parts"));
     out->cause = cause ? cause : "";
+    out->parts = parts ? parts : kind;
     char *run = iso_strf("%s/runs/%s", dir, out->name);
     /* One that was stopped as hopeless and finished all the same stays stopped. */
     out->finished = strcmp(out->state, "stopped") != 0 && iso_run_is_finished(run);
@@ -28,7 +31,7 @@ static iso_status read_entry(iso_finding_run *out, const json_t *entry, const ch
 
 static iso_status read_manifest(iso_findings_build *b, const char *path) {
     json_t *study, *runs, *entry;
-    const char *source;
+    const char *source, *kind;
     size_t i;
     iso_str faults = {0};
     ISO_TRY(iso_json_load(&b->manifest, path));
@@ -36,10 +39,11 @@ static iso_status read_manifest(iso_findings_build *b, const char *path) {
     ISO_TRY(iso_json_get_array(&runs, b->manifest, "runs", path));
     ISO_TRY(iso_json_get_bool(&b->complete, b->manifest, "complete", path));
     ISO_TRY(iso_json_get_str(&source, study, "source", path));
+    ISO_TRY(iso_json_get_str(&kind, study, "kind", path));
     b->n_runs = (int64_t)json_array_size(runs);
     b->runs = calloc((size_t)b->n_runs + 1, sizeof *b->runs);
     ISO_ASSERT(b->runs != NULL);
-    json_array_foreach(runs, i, entry) ISO_TRY(read_entry(&b->runs[i], entry, b->dir, path));
+    json_array_foreach(runs, i, entry) ISO_TRY(read_entry(&b->runs[i], entry, kind, b->dir, path));
     /* Its rules are worth having; without them the runs still say what they say. */
     iso_status status = iso_study_parse(&b->study, &faults, source, (int64_t)strlen(source), path);
     if (status != ISO_OK) {
@@ -127,16 +131,6 @@ static iso_status open_runs(iso_findings_build *b) {
     return status;
 }
 
-static bool is_search_only(const iso_findings_build *b, const iso_side *side) {
-    for (int64_t i = 0; i < side->n_runs; i++) {
-        const char *at = iso_findings_run_of(b, side->runs[i])->groups;
-        if (!*at) return false;
-        for (; *at; at += strcspn(at, ","), at += *at == ',')
-            if (strncmp(at, "search", 6) != 0) return false;
-    }
-    return true;
-}
-
 iso_status iso_findings_open(iso_findings_build *out, const char *dir) {
     char *path = iso_strf("%s/manifest.json", dir);
     iso_status status = ISO_OK;
@@ -153,7 +147,8 @@ iso_status iso_findings_open(iso_findings_build *out, const char *dir) {
     if (status == ISO_OK) status = open_runs(out);
     for (int64_t i = 0; i < out->all.n && status == ISO_OK; i++) {
         const iso_side *side = &out->all.sides[i];
-        if (!is_search_only(out, side)) iso_pooled_add(&out->noise, side->bpc, side->n_runs);
+        if (!iso_findings_is_candidate(out, side))
+            iso_pooled_add(&out->noise, side->bpc, side->n_runs);
     }
     if (status != ISO_OK) iso_findings_close(out);
     return status;
@@ -182,15 +177,14 @@ const iso_side *iso_findings_side_of(const iso_findings_build *b, const char *ru
     return NULL;
 }
 
-bool iso_findings_in_group(const iso_finding_run *run, const char *group) {
-    size_t length = strlen(group);
-    if (length == 0) return !*run->groups;
-    for (const char *at = run->groups; *at;) {
-        size_t n = strcspn(at, ",");
-        if (n == length && memcmp(at, group, n) == 0) return true;
-        at += n + (at[n] == ',');
+bool iso_findings_is_candidate(const iso_findings_build *b, const iso_side *side) {
+    for (int64_t i = 0; i < side->n_runs; i++) {
+        const char *at = iso_findings_run_of(b, side->runs[i])->groups;
+        if (!*at) return false;
+        for (; *at; at += strcspn(at, ","), at += *at == ',')
+            if (strncmp(at, "search", 6) != 0) return false;
     }
-    return false;
+    return true;
 }
 
 const char *iso_findings_group_size(const char *group) {
@@ -205,7 +199,8 @@ bool iso_findings_is_scan(const char *group) {
 
 const char *iso_findings_scheme(const char *group) {
     static const char *const schemes[] = {"unique", "strict", "loose"};
-    for (const char *at = group; at; at = strchr(at, '-'), at = at ? at + 1 : NULL)
+    bool is_part = strncmp(group, "reuse-", 6) == 0;
+    for (const char *at = group; at; at = is_part ? strchr(at, '-') : NULL, at = at ? at + 1 : NULL)
         for (int i = 0; i < 3; i++) {
             size_t n = strlen(schemes[i]);
             if (strncmp(at, schemes[i], n) != 0) continue;
@@ -253,6 +248,17 @@ char *iso_findings_side_words(const iso_side *side) {
     return iso_strf("the MoE at %s activation", rate);
 }
 
+char *iso_findings_side_name(const iso_side *side) {
+    char rate[ISO_NUMBER_BYTES];
+    if (!side->is_moe) return iso_strf("dense");
+    iso_number_percent(rate, side->activation_rate, side->activation_rate < 0.0995 ? 1 : 0);
+    return iso_strf("MoE %s", rate);
+}
+
+bool iso_findings_same_rate(const iso_side *a, const iso_side *b) {
+    return a->is_moe == b->is_moe && iso_findings_same(a->activation_rate, b->activation_rate);
+}
+
 iso_series_point iso_findings_point(const iso_findings_build *b, const iso_side *side, double x) {
     double half = iso_t_95(b->noise.dof) * iso_pooled_sd(&b->noise) / sqrt((double)side->n_runs);
     double y = side->mean_bpc;
@@ -272,6 +278,10 @@ iso_pooled iso_findings_other_noise(const iso_findings_build *b, const iso_scan_
 
 /* --- views --- */
 
+static bool in_view(const iso_findings_view *view, const iso_finding_run *run) {
+    return iso_study_names_have(view->is_part ? run->parts : run->groups, view->group);
+}
+
 /* Of one of all sides what belongs to the group. */
 static void view_side(iso_findings_view *view, const iso_findings_build *b, const iso_side *side) {
     iso_side *own = &view->sides.sides[view->sides.n];
@@ -283,7 +293,7 @@ static void view_side(iso_findings_view *view, const iso_findings_build *b, cons
     ISO_ASSERT(own->runs && own->bpc);
     for (int64_t i = 0; i < side->n_runs; i++) {
         const iso_side_run *run = side->runs[i];
-        if (!iso_findings_in_group(iso_findings_run_of(b, run), view->group)) continue;
+        if (!in_view(view, iso_findings_run_of(b, run))) continue;
         own->runs[own->n_runs] = run;
         own->bpc[own->n_runs++] = run->bpc;
         bpb += run->bpb;
@@ -311,14 +321,11 @@ static iso_status audit_view(iso_findings_view *view) {
     return n < 2 ? ISO_OK : iso_audit_create(&view->sides.audit, view->sides.audited, n, &options);
 }
 
-iso_status iso_findings_view_make(iso_findings_view *out, const iso_findings_build *b,
-                                  const char *group) {
-    *out = (iso_findings_view){.group = group};
-    for (int64_t i = 0; i < b->n_runs; i++) {
-        bool in = iso_findings_in_group(&b->runs[i], group);
-        out->n_planned += in;
-        out->n_finished += in && b->runs[i].finished;
-    }
+static iso_status make_view(iso_findings_view *out, const iso_findings_build *b, const char *group,
+                            bool is_part) {
+    *out = (iso_findings_view){.group = group, .is_part = is_part};
+    for (int64_t i = 0; i < b->n_runs; i++)
+        out->n_finished += in_view(out, &b->runs[i]) && b->runs[i].finished;
     out->sides.sides = calloc((size_t)b->all.n + 1, sizeof *out->sides.sides);
     ISO_ASSERT(out->sides.sides != NULL);
     for (int64_t i = 0; i < b->all.n; i++) view_side(out, b, &b->all.sides[i]);
@@ -327,13 +334,28 @@ iso_status iso_findings_view_make(iso_findings_view *out, const iso_findings_bui
     return status;
 }
 
+iso_status iso_findings_view_make(iso_findings_view *out, const iso_findings_build *b,
+                                  const char *group) {
+    return make_view(out, b, group, false);
+}
+
+iso_status iso_findings_view_part(iso_findings_view *out, const iso_findings_build *b,
+                                  const char *part) {
+    return make_view(out, b, part, true);
+}
+
+void iso_findings_view_drop(iso_findings_view *view, int64_t i_side) {
+    iso_side *at = &view->sides.sides[i_side];
+    free(at->runs);
+    free(at->bpc);
+    view->sides.n--;
+    memmove(at, at + 1, (size_t)(view->sides.n - i_side) * sizeof *at);
+}
+
 void iso_findings_view_release(iso_findings_view *view) {
     iso_audit_free(view->sides.audit);
     free(view->sides.audited);
-    for (int64_t i = 0; i < view->sides.n; i++) {
-        free(view->sides.sides[i].runs);
-        free(view->sides.sides[i].bpc);
-    }
+    while (view->sides.n > 0) iso_findings_view_drop(view, view->sides.n - 1);
     free(view->sides.sides);
     *view = (iso_findings_view){0};
 }

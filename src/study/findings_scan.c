@@ -9,13 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define N_CURVE 61 /* points of a fitted curve as drawn */
+#define GAP_QUESTION "Does an MoE beat dense at equal N, C and data?"
+
+#define N_CURVE    61   /* points of a fitted curve as drawn */
+#define TWICE_SAME 0.05 /* a small model's steps and widths round that far */
 
 typedef struct scan_part {
     iso_findings_build *b;
     const iso_findings_view *view;
     const char *suffix;    /* of keys: "" or "-d2m" */
-    const char *of;        /* of titles: "" or ", d2m" */
+    const char *of;        /* of titles: "", ", 2m tokens of dense" or ", scan-wide" */
     const iso_side *dense; /* at C; NULL as yet */
     const iso_side *twice; /* dense at 2C; NULL if there is none */
     bool equal, unequal;   /* by the audit; neither: a single run */
@@ -33,12 +36,21 @@ static bool is_twice(const char *side) {
     return at && (at == side || at[-1] == '-') && (at[8] == '\0' || at[8] == '-');
 }
 
-/* Of a sweep's candidates the one that got the other seeds. */
-static const iso_side *find_twice(const iso_findings_build *b) {
+static bool has_ratio(const iso_side *a, const iso_side *b, const char *number, double ratio) {
+    double found = iso_findings_number(a, number) / iso_findings_number(b, number);
+    return fabs(found / ratio - 1.0) <= TWICE_SAME;
+}
+
+/* The baseline of `dense` at twice its compute; of a sweep's candidates the one that got the other
+ * seeds. */
+static const iso_side *find_twice(const iso_findings_build *b, const iso_side *dense) {
     const iso_side *best = NULL;
-    for (int64_t i = 0; i < b->all.n; i++) {
+    for (int64_t i = 0; dense && i < b->all.n; i++) {
         const iso_side *side = &b->all.sides[i];
         if (side->is_moe || !is_twice(iso_findings_run_of(b, side->runs[0])->side)) continue;
+        if (!has_ratio(side, dense, "train_flops", 2.0) ||
+            !has_ratio(side, dense, "params_nonvocab", 1.0))
+            continue;
         bool better = !best || side->n_runs > best->n_runs ||
                       (side->n_runs == best->n_runs && side->mean_bpc < best->mean_bpc);
         if (better) best = side;
@@ -66,13 +78,23 @@ static iso_status fit(scan_part *p) {
 
 /* --- verdicts --- */
 
+/* A question of this scan among several: "Which rate is best, 2m tokens of dense?" Caller frees. */
+static char *question_of(const scan_part *p, const char *question) {
+    return iso_strf("%.*s%s?", (int)strlen(question) - 1, question, p->of);
+}
+
 static iso_status add_claim(scan_part *p, const char *key, iso_findings_claim claim) {
     char *own = iso_strf("%s%s", key, p->suffix);
+    char *question = question_of(p, claim.question);
     claim.key = own;
-    claim.n_seeds = iso_findings_seeds(&p->view->sides);
-    claim.n_runs = p->view->n_finished;
+    claim.question = question;
+    if (claim.n_runs == 0) { /* of the whole scan */
+        claim.n_seeds = iso_findings_seeds(&p->view->sides);
+        claim.n_runs = p->view->n_finished;
+    }
     iso_status status = iso_findings_claim_add(p->b, &claim);
     free(own);
+    free(question);
     return status;
 }
 
@@ -135,6 +157,7 @@ static iso_status add_twice(scan_part *p) {
     int digits = iso_number_decimals(gap.half);
     iso_number_percent(rate, answer.moe->activation_rate, 0);
     bool unknown = isnan(gap.half);
+    int64_t n_twice = p->twice->n_runs, n_moe = answer.moe->n_runs;
     iso_str text = {0};
     iso_str_appendf(&text, "%sthe MoE at %s activation scores %s ",
                     gap.resolved
@@ -143,9 +166,8 @@ static iso_status add_twice(scan_part *p) {
                     rate, iso_number_fixed(size, fabs(gap.bpc), digits));
     if (!unknown) iso_str_appendf(&text, "\xc2\xb1 %s ", iso_number_fixed(half, gap.half, digits));
     iso_str_appendf(&text, ISO_FINDINGS_UNIT " %s (95\xc2\xa0%%; %lld and %lld seeds%s).",
-                    gap.bpc >= 0.0 ? "lower (better)" : "higher (worse)",
-                    (long long)p->twice->n_runs, (long long)answer.moe->n_runs,
-                    unknown ? "; nothing is known of noise" : "");
+                    gap.bpc >= 0.0 ? "lower (better)" : "higher (worse)", (long long)n_twice,
+                    (long long)n_moe, unknown ? "; nothing is known of noise" : "");
     return add_claim(p, "gap-2c",
                      (iso_findings_claim){
                          .question = "How far is the MoE from dense at twice its compute?",
@@ -154,7 +176,9 @@ static iso_status add_twice(scan_part *p) {
                          .outcome = gap.resolved ? ISO_VERDICT_RESOLVED : ISO_VERDICT_UNRESOLVED,
                          .value = gap.bpc,
                          .low = gap.bpc - gap.half,
-                         .high = gap.bpc + gap.half});
+                         .high = gap.bpc + gap.half,
+                         .n_seeds = n_twice < n_moe ? n_twice : n_moe,
+                         .n_runs = n_twice + n_moe});
 }
 
 /* --- figures --- */
@@ -255,11 +279,13 @@ static iso_status fill(scan_part *p) {
     char *key = iso_strf("gap%s", p->suffix), *table = iso_strf("gaps%s", p->suffix);
     char *title = iso_strf("MoEs against dense%s", p->of);
     p->dense = answer.dense;
+    /* At one of several D it would be the next one's baseline. */
+    if (!iso_findings_group_size(p->view->group)) p->twice = find_twice(p->b, p->dense);
     const iso_audit *audit = p->view->sides.audit;
     p->unequal = audit && audit->verdict == ISO_VERDICT_NOT_EQUAL;
     p->equal = audit && !p->unequal;
-    iso_status status = iso_findings_gap_verdict(p->b, p->view, key,
-                                                 "Does an MoE beat dense at equal N, C and data?");
+    char *question = question_of(p, GAP_QUESTION);
+    iso_status status = iso_findings_gap_verdict(p->b, p->view, key, question);
     if (status == ISO_OK && p->equal && answer.moe && answer.dense) {
         status = fit(p);
         if (status == ISO_OK && p->fitted) status = add_optimum(p);
@@ -273,6 +299,7 @@ static iso_status fill(scan_part *p) {
     free(key);
     free(table);
     free(title);
+    free(question);
     return status;
 }
 
@@ -281,11 +308,12 @@ static iso_status add_scan(iso_findings_build *b, const char *group) {
     const char *size = iso_findings_group_size(group);
     bool named = strncmp(group, "scan", 4) == 0;
     char *suffix = iso_strf("%s%s", named ? "" : "-", named ? group + 4 : group);
-    char *of = size ? iso_strf(", %s tokens of dense", size) : iso_strf("%s", "");
+    char *of = size      ? iso_strf(", %s tokens of dense", size)
+               : *suffix ? iso_strf(", %s", group)
+                         : iso_strf("%s", "");
     iso_status status = iso_findings_view_make(&view, b, group);
     if (status == ISO_OK) {
         scan_part p = {.b = b, .view = &view, .suffix = suffix, .of = of};
-        if (strcmp(group, "scan") == 0) p.twice = find_twice(b);
         status = fill(&p);
         iso_side_scan_release(&p.scan);
         iso_findings_view_release(&view);
@@ -297,55 +325,122 @@ static iso_status add_scan(iso_findings_build *b, const char *group) {
 
 /* --- a scan that holds tokens --- */
 
-static iso_status add_held_tokens(iso_findings_build *b) {
-    iso_findings_view view;
-    iso_finding_figure *figure;
-    ISO_TRY(iso_findings_view_make(&view, b, ""));
-    iso_answer answer = iso_answer_with_noise(&view.sides, &b->noise);
-    const iso_findings_claim claim = {
-        .key = "gap",
-        .question = "Does an MoE beat dense at equal N, C and data?",
-        .unit = ISO_FINDINGS_UNIT,
-        .sentence =
-            iso_strf("No comparison: the study holds tokens, so that compute grows with the "
-                     "activation rate; %lld runs have finished, at least %lld seeds a side.",
-                     (long long)view.n_finished, (long long)iso_findings_seeds(&view.sides)),
-        .outcome = ISO_VERDICT_REFUSED,
-        .value = NAN,
-        .low = NAN,
-        .high = NAN,
-        .n_seeds = iso_findings_seeds(&view.sides),
-        .n_runs = view.n_finished};
+/* Leaves the sides of the MoEs' tokens, one a rate: a baseline at 2C saw more, and rates of a sweep
+ * that were not chosen have fewer seeds. */
+static void keep_equal_tokens(iso_findings_view *view) {
+    double tokens = NAN;
+    for (int64_t i = 0; i < view->sides.n; i++)
+        if (view->sides.sides[i].is_moe)
+            tokens = iso_findings_number(&view->sides.sides[i], "tokens");
+    for (int64_t i = view->sides.n - 1; i >= 0; i--) {
+        const iso_side *side = &view->sides.sides[i];
+        bool out = !iso_findings_same(iso_findings_number(side, "tokens"), tokens);
+        for (int64_t j = 0; j < view->sides.n && !out; j++) {
+            const iso_side *other = &view->sides.sides[j];
+            out = j != i && iso_findings_same_rate(side, other) &&
+                  (other->n_runs > side->n_runs ||
+                   (other->n_runs == side->n_runs && other->mean_bpc < side->mean_bpc));
+        }
+        if (out) iso_findings_view_drop(view, i);
+    }
+}
+
+static iso_status add_held_losses(iso_findings_build *b, const iso_findings_view *view,
+                                  const iso_side *dense, const char *suffix) {
+    char *key = iso_strf("2a%s", suffix);
     const iso_finding_figure empty = {
-        .key = "2a",
+        .key = key,
         .title = "Loss against activation rate at equal N and tokens",
         .caption = "Every side sees the same tokens, so that training compute grows with the "
                    "activation rate: no comparison at equal compute. Points are means over seeds, "
                    "bars the 95\xc2\xa0% of training noise pooled over configurations.",
         .x = rate_axis,
         .y = loss_axis};
-    iso_status status = iso_findings_claim_add(b, &claim);
-    if (status == ISO_OK && view.sides.n > 0) {
-        status = iso_findings_figure(b->out, &figure, &empty);
-        if (status == ISO_OK)
-            status = iso_findings_rate_series(b, figure, &view, "MoE, equal tokens", false);
-        if (status == ISO_OK && answer.dense)
-            status = iso_findings_level(b, figure, answer.dense, "dense, equal tokens");
-    }
+    iso_finding_figure *figure;
+    iso_status status = iso_findings_figure(b->out, &figure, &empty);
+    free(key);
+    ISO_TRY(status);
+    ISO_TRY(iso_findings_rate_series(b, figure, view, "MoE, equal tokens", false));
+    return dense ? iso_findings_level(b, figure, dense, "dense, equal tokens") : ISO_OK;
+}
+
+static iso_status add_held_gaps(iso_findings_build *b, const iso_findings_view *view,
+                                const char *suffix) {
+    char *key = iso_strf("2a-gap%s", suffix);
+    const iso_finding_figure empty = {
+        .key = key,
+        .title = "Gap to dense against activation rate at equal N and tokens",
+        .caption = "Dense has the most compute here, a MoE the less the lower its rate: what the "
+                   "compute that it saves costs at the same tokens. Bars are 95\xc2\xa0% of "
+                   "training and evaluation noise. The paper's points are single runs, of 2B on "
+                   "114B tokens and of 7B on 130B.",
+        .x = rate_axis,
+        .y = gap_axis};
+    iso_finding_figure *figure;
+    iso_status status = iso_findings_figure(b->out, &figure, &empty);
+    free(key);
+    ISO_TRY(status);
+    ISO_TRY(iso_findings_rate_series(b, figure, view, "MoE", true));
+    ISO_TRY(iso_findings_ghost_tokens(figure, 9, 2, "paper, 2B"));
+    return iso_findings_ghost_tokens(figure, 11, 6, "paper, 7B");
+}
+
+/* A study that is nothing else has no comparison, and says so. */
+static iso_status refuse_held(iso_findings_build *b, const iso_findings_view *view) {
+    int64_t n_seeds = iso_findings_seeds(&view->sides);
+    const iso_findings_claim claim = {
+        .key = "gap",
+        .question = GAP_QUESTION,
+        .unit = ISO_FINDINGS_UNIT,
+        .sentence =
+            iso_strf("No comparison: the study holds tokens, so that compute grows with the "
+                     "activation rate; %lld runs have finished, at least %lld seeds a side.",
+                     (long long)view->n_finished, (long long)n_seeds),
+        .outcome = ISO_VERDICT_REFUSED,
+        .value = NAN,
+        .low = NAN,
+        .high = NAN,
+        .n_seeds = n_seeds,
+        .n_runs = view->n_finished};
+    return iso_findings_claim_add(b, &claim);
+}
+
+/* Of the study itself or of a method's part. */
+static iso_status add_held_tokens(iso_findings_build *b, const iso_study *scan) {
+    iso_findings_view view;
+    bool is_whole = scan == b->study;
+    const char *part = is_whole ? iso_study_kind_names[ISO_STUDY_SCAN] : scan->name;
+    ISO_TRY(iso_findings_view_part(&view, b, part));
+    keep_equal_tokens(&view);
+    iso_answer answer = iso_answer_with_noise(&view.sides, &b->noise);
+    const char *suffix = is_whole ? "" : part + strlen("scan");
+    iso_status status = is_whole ? refuse_held(b, &view) : ISO_OK;
+    if (status == ISO_OK && answer.moe) status = add_held_losses(b, &view, answer.dense, suffix);
+    if (status == ISO_OK && answer.moe && answer.dense) status = add_held_gaps(b, &view, suffix);
     iso_findings_view_release(&view);
     return status;
+}
+
+static iso_status add_all_held(iso_findings_build *b) {
+    const iso_study *study = b->study;
+    if (!study) return ISO_OK;
+    if (study->kind == ISO_STUDY_SCAN && study->hold == ISO_STUDY_HOLD_TOKENS)
+        return add_held_tokens(b, study);
+    for (int64_t i = 0; i < study->n_parts; i++)
+        if (study->parts[i].kind == ISO_STUDY_SCAN && study->parts[i].hold == ISO_STUDY_HOLD_TOKENS)
+            ISO_TRY(add_held_tokens(b, &study->parts[i]));
+    return ISO_OK;
 }
 
 iso_status iso_findings_add_scans(iso_findings_build *b) {
     json_t *groups = iso_findings_groups(b), *group;
     size_t i;
     iso_status status = ISO_OK;
-    if (b->study && b->study->kind == ISO_STUDY_SCAN && b->study->hold == ISO_STUDY_HOLD_TOKENS)
-        status = add_held_tokens(b);
     json_array_foreach(groups, i, group) {
         const char *name = json_string_value(group);
         if (status == ISO_OK && iso_findings_is_scan(name)) status = add_scan(b, name);
     }
+    if (status == ISO_OK) status = add_all_held(b);
     json_decref(groups);
     return status;
 }

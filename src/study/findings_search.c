@@ -95,6 +95,12 @@ static iso_status read_step(search_step *out, const json_t *step) {
                         MAX_CANDIDATES);
     json_array_foreach(candidates, i, row)
         ISO_TRY(read_candidate(&out->candidates[i], row, out->name));
+    const candidate *won = &out->candidates[out->chosen];
+    if (isnan(won->choose) || isnan(won->report))
+        return iso_fail(ISO_ERR_DATA,
+                        "steps/%s.json: %s is chosen without a score; take the file away and run "
+                        "the study again",
+                        out->name, won->label);
     return ISO_OK;
 }
 

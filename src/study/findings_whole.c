@@ -9,6 +9,32 @@
 
 /* --- every configuration --- */
 
+static bool has_two_seeds(const iso_findings_build *b) {
+    for (int64_t i = 0; i < b->all.n; i++)
+        if (b->all.sides[i].n_runs > 1) return true;
+    return false;
+}
+
+static bool has_comparisons(const iso_findings_build *b) {
+    for (int64_t i = 0; i < b->all.n; i++)
+        if (!iso_findings_is_candidate(b, &b->all.sides[i])) return true;
+    return false;
+}
+
+/* What "+- training" rests on. Caller frees. */
+static char *say_noise(const iso_findings_build *b) {
+    if (b->noise.dof > 0.0)
+        return iso_strf("Losses are means over seeds, with the 95\xc2\xa0%% of training noise: a "
+                        "standard deviation of %.2g between seeds, pooled over %lld "
+                        "configurations (%g degrees of freedom).",
+                        iso_pooled_sd(&b->noise), (long long)b->noise.n_groups, b->noise.dof);
+    if (has_two_seeds(b))
+        return iso_strf("Only candidates of the search have two seeds. Those that train badly "
+                        "scatter more, so nothing is said of others' training noise; the steps' "
+                        "tables say what a tie is.");
+    return iso_strf("No configuration has two seeds: nothing is known of training noise.");
+}
+
 iso_status iso_findings_add_sides(iso_findings_build *b) {
     static iso_finding_column columns[] = {
         {"side", NULL, -1, false},
@@ -23,23 +49,16 @@ iso_status iso_findings_add_sides(iso_findings_build *b) {
         {"loss", "BPC", 4, false},
         {"\xc2\xb1 training", "BPC", 4, false},
     };
-    char *caption =
-        iso_strf("All that finished, dense first. Losses are means over seeds, with the "
-                 "95\xc2\xa0%% of training noise: a standard deviation of %.2g between "
-                 "seeds, pooled over %lld configurations (%g degrees of freedom).",
-                 iso_pooled_sd(&b->noise), (long long)b->noise.n_groups, b->noise.dof);
+    char *noise = say_noise(b), *caption = iso_strf("All that finished, dense first. %s", noise);
     const iso_finding_table empty = {.key = "sides",
                                      .title = "Every configuration",
-                                     .caption = b->noise.dof > 0
-                                                    ? caption
-                                                    : "All that finished, dense first. No "
-                                                      "configuration has two seeds: nothing is "
-                                                      "known of training noise.",
+                                     .caption = caption,
                                      .n_columns = sizeof columns / sizeof *columns,
                                      .columns = columns};
     iso_finding_table *table;
     iso_status status = iso_findings_table(b->out, &table, &empty);
     free(caption);
+    free(noise);
     for (int64_t i = 0; i < b->all.n && status == ISO_OK; i++) {
         const iso_side *side = &b->all.sides[i];
         iso_series_point point = iso_findings_point(b, side, NAN);
@@ -119,10 +138,13 @@ iso_status iso_findings_add_notes(iso_findings_build *b) {
     ISO_TRY(note_runs(b));
     ISO_TRY(note_excluded(b));
     if (b->all.n == 0) return ISO_OK;
-    if (!(b->noise.dof > 0) && b->study && b->study->kind != ISO_STUDY_SEARCH)
-        ISO_TRY(iso_findings_note(b->out, "No configuration has two finished seeds: nothing is "
-                                          "known of training noise, and no difference is "
-                                          "resolved."));
+    if (!(b->noise.dof > 0) && has_comparisons(b))
+        ISO_TRY(iso_findings_note(b->out,
+                                  "%s finished seeds: nothing is known of training noise, and no "
+                                  "difference is resolved.",
+                                  has_two_seeds(b)
+                                      ? "No configuration but candidates of the search has two"
+                                      : "No configuration has two"));
     if (b->noise.dof > 0 && b->noise.dof < 6)
         ISO_TRY(iso_findings_note(b->out,
                                   "Seed noise is known from %g degrees of freedom only: intervals "

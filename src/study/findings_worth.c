@@ -7,11 +7,12 @@
 #include <math.h>
 #include <string.h>
 
-/* Sides that tell of loss against tokens: little or no repetition, no candidates of a search. */
+/* Sides that tell of loss against tokens: little or no repetition, no mere candidates of a search.
+ */
 static bool tells_of_tokens(const iso_findings_build *b, const iso_side *side) {
     const iso_finding_run *run = iso_findings_run_of(b, side->runs[0]);
     bool repeated = strstr(run->groups, "strict-e") || strstr(run->groups, "loose");
-    return !repeated && !iso_findings_in_group(run, "search") &&
+    return !repeated && !iso_findings_is_candidate(b, side) &&
            iso_findings_number(side, "epochs") < 2.05;
 }
 

@@ -24,8 +24,11 @@ iso_status iso_handicap_find(iso_handicap *out, const iso_scan *sweep, double us
 
 iso_handicap_difference iso_handicap_compare(const iso_handicap *first,
                                              const iso_handicap *second) {
-    iso_handicap_difference out = {first->value - second->value, hypot(first->half, second->half),
-                                   false};
-    out.resolved = fabs(out.value) > out.half;
+    iso_handicap_difference out = {.value = first->value - second->value,
+                                   .half = hypot(first->half, second->half),
+                                   .known = !first->at_least && !second->at_least};
+    out.low = second->at_least ? -INFINITY : out.value - out.half;
+    out.high = first->at_least ? INFINITY : out.value + out.half;
+    out.resolved = out.low > 0.0 || out.high < 0.0;
     return out;
 }

@@ -155,11 +155,15 @@ char *iso_region_say(const iso_scan_curve *curve, const iso_region *region) {
 char *iso_handicap_say(const iso_handicap *handicap, const char *side) {
     char used[ISO_NUMBER_BYTES], best[ISO_NUMBER_BYTES];
     iso_str out = {0};
-    iso_str_appendf(&out, "At its learning rate of %s, %s scores ",
-                    iso_number_short(used, exp(handicap->used), 3), side);
+    iso_number_short(used, exp(handicap->used), 3);
+    iso_number_short(best, exp(handicap->optimum.at), 3);
+    if (handicap->at_least && !handicap->resolved)
+        return iso_strf("What %s loses by its learning rate of %s is not known: its sweep doesn't "
+                        "bound the best rate on both sides (within the sweep it is %s).",
+                        side, used, best);
+    iso_str_appendf(&out, "At its learning rate of %s, %s scores ", used, side);
     append_size(&out, handicap->value, handicap->half);
-    iso_str_appendf(&out, " " UNIT " above the best of its sweep, at %s (" LEVEL_95_F "); %s",
-                    iso_number_short(best, exp(handicap->optimum.at), 3),
+    iso_str_appendf(&out, " " UNIT " above the best of its sweep, at %s (" LEVEL_95_F "); %s", best,
                     handicap->resolved ? "that is more than noise" : "that is within noise");
     if (handicap->at_least)
         iso_str_append(&out, ". The sweep doesn't bound the best rate on both sides: there may be "
@@ -171,10 +175,20 @@ char *iso_handicap_say(const iso_handicap *handicap, const char *side) {
 char *iso_handicap_say_difference(const iso_handicap_difference *difference, const char *first,
                                   const char *second) {
     iso_str out = {0};
-    bool second_favoured = difference->value > 0.0;
-    iso_str_append(&out, "Learning rates favour ");
-    iso_str_appendf(&out, "%s over %s by ", second_favoured ? second : first,
-                    second_favoured ? first : second);
+    bool second_favoured =
+        difference->known ? difference->value > 0.0 : difference->high == INFINITY;
+    const char *better = second_favoured ? second : first,
+               *worse = second_favoured ? first : second;
+    if (!difference->resolved && !difference->known)
+        return iso_strf("Whether learning rates favour %s or %s is not known.", first, second);
+    iso_str_appendf(&out, "Learning rates favour %s over %s by ", better, worse);
+    if (!difference->known) {
+        iso_str_append(&out, "at least ");
+        append_short(&out, second_favoured ? difference->low : -difference->high);
+        iso_str_append(&out, " " UNIT " (" LEVEL_95 "): that much of their gap is owed to the "
+                             "rates, and perhaps more.");
+        return out.data;
+    }
     append_size(&out, fabs(difference->value), difference->half);
     iso_str_appendf(&out, " " UNIT " (" LEVEL_95_F "): %s.",
                     difference->resolved ? "that much of their gap is owed to the rates"

@@ -20,13 +20,10 @@ static iso_status no_memory(void) {
     return iso_fail(ISO_ERR_MEMORY, "cannot allocate the study's findings");
 }
 
-/* Room for one more of `size` bytes behind *items; false, with nothing changed, without memory. */
-static bool grow(void *items, int64_t n, size_t size) {
-    void *old, *grown;
-    memcpy(&old, items, sizeof old);
-    grown = realloc(old, (size_t)(n + 1) * size);
-    if (grown) memcpy(items, &grown, sizeof grown);
-    return grown != NULL;
+/* `items` with room for one more of `size` bytes, where they may have moved; NULL, with nothing
+ * changed, without memory. */
+static void *grow(void *items, int64_t n, size_t size) {
+    return realloc(items, (size_t)(n + 1) * size);
 }
 
 static void release_axis(iso_finding_axis *axis) {
@@ -72,8 +69,8 @@ static void release_verdict(iso_finding_verdict *verdict) {
 
 iso_findings *iso_findings_create(const char *study, const char *kind) {
     iso_findings *findings = calloc(1, sizeof *findings);
-    bool ok = findings != NULL;
-    if (!ok) return NULL;
+    bool ok = true;
+    if (!findings) return NULL;
     findings->study = copy_text(study, &ok);
     findings->kind = copy_text(kind, &ok);
     if (ok) return findings;
@@ -106,10 +103,12 @@ iso_status iso_findings_note(iso_findings *findings, const char *format, ...) {
     int n = vasprintf(&text, format, args);
     va_end(args);
     if (n < 0) return no_memory();
-    if (!grow(&findings->notes, findings->n_notes, sizeof *findings->notes)) {
+    char **grown = grow(findings->notes, findings->n_notes, sizeof *grown);
+    if (!grown) {
         free(text);
         return no_memory();
     }
+    findings->notes = grown;
     findings->notes[findings->n_notes++] = text;
     return ISO_OK;
 }
@@ -121,11 +120,13 @@ iso_status iso_findings_verdict(iso_findings *findings, const iso_finding_verdic
     copy.question = copy_text(verdict->question, &ok);
     copy.sentence = copy_text(verdict->sentence, &ok);
     copy.unit = copy_text(verdict->unit, &ok);
-    ok = ok && grow(&findings->verdicts, findings->n_verdicts, sizeof *findings->verdicts);
-    if (!ok) {
+    iso_finding_verdict *grown =
+        ok ? grow(findings->verdicts, findings->n_verdicts, sizeof *grown) : NULL;
+    if (!grown) {
         release_verdict(&copy);
         return no_memory();
     }
+    findings->verdicts = grown;
     findings->verdicts[findings->n_verdicts++] = copy;
     return ISO_OK;
 }
@@ -145,11 +146,13 @@ iso_status iso_findings_figure(iso_findings *findings, iso_finding_figure **out,
                                .caption = copy_text(figure->caption, &ok),
                                .x = copy_axis(&figure->x, &ok),
                                .y = copy_axis(&figure->y, &ok)};
-    ok = ok && grow(&findings->figures, findings->n_figures, sizeof *findings->figures);
-    if (!ok) {
+    iso_finding_figure *grown =
+        ok ? grow(findings->figures, findings->n_figures, sizeof *grown) : NULL;
+    if (!grown) {
         release_figure(&copy);
         return no_memory();
     }
+    findings->figures = grown;
     *out = &findings->figures[findings->n_figures++];
     **out = copy;
     return ISO_OK;
@@ -172,11 +175,12 @@ iso_status iso_findings_series(iso_finding_figure *figure, const iso_series *ser
         copy.points[i] = series->points[i];
         copy.points[i].label = copy_text(series->points[i].label, &ok);
     }
-    ok = ok && grow(&figure->series, figure->n, sizeof *figure->series);
-    if (!ok) {
+    iso_series *grown = ok ? grow(figure->series, figure->n, sizeof *grown) : NULL;
+    if (!grown) {
         release_series(&copy);
         return no_memory();
     }
+    figure->series = grown;
     qsort(copy.points, (size_t)copy.n, sizeof *copy.points, by_x);
     figure->series[figure->n++] = copy;
     return ISO_OK;
@@ -196,11 +200,13 @@ iso_status iso_findings_table(iso_findings *findings, iso_finding_table **out,
         copy.columns[i].label = copy_text(table->columns[i].label, &ok);
         copy.columns[i].unit = copy_text(table->columns[i].unit, &ok);
     }
-    ok = ok && grow(&findings->tables, findings->n_tables, sizeof *findings->tables);
-    if (!ok) {
+    iso_finding_table *grown =
+        ok ? grow(findings->tables, findings->n_tables, sizeof *grown) : NULL;
+    if (!grown) {
         release_table(&copy);
         return no_memory();
     }
+    findings->tables = grown;
     *out = &findings->tables[findings->n_tables++];
     **out = copy;
     return ISO_OK;

@@ -14,8 +14,8 @@
 #include "study/power.h"
 #include "study/study_plan.h"
 
-/* BPC times the square root of characters: dense against MoEs of 4e5 parameters, 12 pairs, three
- * domains of 131,000 characters each; between 2.0 and 2.9. */
+/* BPC times the square root of characters: dense against MoEs of 4e5 parameters, the four pairs of
+ * one sweep, three domains of 131,000 characters each; between 2.3 and 2.9. */
 #define ISO_STUDY_TEXT_SD 2.4
 
 /* What finished runs tell of noise; NaN where they don't. */

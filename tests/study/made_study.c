@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char source[] = "format: 1\nname: made\nkind: scan\nbudget: {params: 400K, data: 2M}\n"
-                             "axes: {activation_rates: [20%]}\nseeds: 2\n";
+static const char scan_source[] =
+    "format: 1\nname: made\nkind: scan\nbudget: {params: 400K, data: 2M}\n"
+    "axes: {activation_rates: [20%]}\nseeds: 2\n";
 
 static void save(json_t *value, const char *dir, const char *folder, const char *name) {
     char *at = iso_strf("%s%s", dir, folder), *path = iso_strf("%s/%s.json", at, name);
@@ -19,7 +20,8 @@ static void save(json_t *value, const char *dir, const char *folder, const char 
     free(at);
 }
 
-void make_study(const char *dir, const char *kind, const made_entry *entries, int n) {
+void make_study_of(const char *dir, const char *kind, const char *source, const made_entry *entries,
+                   int n) {
     char *runs_dir = iso_strf("%s/runs", dir);
     json_t *runs = json_array();
     bool complete = true;
@@ -30,14 +32,19 @@ void make_study(const char *dir, const char *kind, const made_entry *entries, in
         bool begun = strcmp(state, "waiting") != 0;
         complete = complete && begun;
         if (begun) free(make_run(runs_dir, run));
-        json_array_append_new(runs,
-                              json_pack("{ss ss ss ss}", "name", run->name, "side", entries[i].side,
-                                        "groups", entries[i].groups, "state", state));
+        json_array_append_new(runs, json_pack("{ss ss ss ss ss}", "name", run->name, "side",
+                                              entries[i].side, "parts",
+                                              entries[i].parts ? entries[i].parts : kind, "groups",
+                                              entries[i].groups, "state", state));
     }
     free(runs_dir);
     save(json_pack("{si s{ss ss ss} sb so}", "format", 1, "study", "name", "made", "kind", kind,
                    "source", source, "complete", complete, "runs", runs),
          dir, "", "manifest");
+}
+
+void make_study(const char *dir, const char *kind, const made_entry *entries, int n) {
+    make_study_of(dir, kind, scan_source, entries, n);
 }
 
 void make_step(const char *dir, const char *name, json_t *step) {

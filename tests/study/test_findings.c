@@ -69,10 +69,11 @@ static bool noted(const iso_findings *f, const char *word) {
 
 /* --- scan --- */
 
-#define SIDE(side_, groups_, ...)                                                                  \
-    {{.name = side_ "-s1", .seed = 1, __VA_ARGS__}, side_, groups_}, {                             \
-        {.name = side_ "-s2", .seed = 2, __VA_ARGS__}, side_, groups_                              \
+#define PART(side_, parts_, groups_, ...)                                                          \
+    {{.name = side_ "-s1", .seed = 1, __VA_ARGS__}, side_, groups_, parts_}, {                     \
+        {.name = side_ "-s2", .seed = 2, __VA_ARGS__}, side_, groups_, parts_                      \
     }
+#define SIDE(side_, groups_, ...) PART(side_, NULL, groups_, __VA_ARGS__)
 
 /* Levels without seed noise of their own: that of the windows alone is left. */
 static const made_entry scan[] = {
@@ -109,6 +110,8 @@ static void check_scan_verdicts(const iso_findings *f) {
     assert_int_equal(v->outcome, ISO_VERDICT_RESOLVED);
     near(v->value, -0.015, 0.004);
     has(v->sentence, "higher (worse)");
+    assert_int_equal(v->n_seeds, 2);
+    assert_int_equal(v->n_runs, 4);
     v = verdict(f, "optimum");
     assert_int_equal(v->outcome, ISO_VERDICT_RESOLVED);
     assert_true(v->value > 0.2 && v->value < 0.28 && v->low < v->value && v->value < v->high);
@@ -295,6 +298,7 @@ static void test_scan_over_data(void **state) {
     assert_null(verdict(f, "gap"));
     near(verdict(f, "gap-d1m")->value, 0.020, 0.004);
     near(verdict(f, "gap-d2m")->value, 0.040, 0.004);
+    has(verdict(f, "gap-d2m")->question, "and data, 2m tokens of dense?");
     const iso_series *dense = series(figure(f, "1a"), "dense");
     assert_int_equal(dense->n, 2);
     assert_true(dense->points[0].x < dense->points[1].x); /* by compute */
@@ -302,6 +306,79 @@ static void test_scan_over_data(void **state) {
     near(dense->points[0].y - dense->points[1].y, 0.070, 0.004);
     assert_true(dense->points[0].low < dense->points[0].y);
     assert_int_equal(figure(f, "1a")->n, 2);
+    iso_findings_free(f);
+}
+
+/* --- tokens held --- */
+
+/* n_steps is of the dense run of the same compute: these see its tokens to half a percent. */
+#define EQUAL_TOKENS(parts_, prefix_)                                                              \
+    PART(prefix_ "b", parts_, "", .n_used = 3, .level = 2.160, .n_steps = 110),                    \
+        PART(prefix_ "c", parts_, "", .n_used = 5, .level = 2.140, .n_steps = 136)
+
+static void check_equal_tokens(const iso_findings *f, const char *key, const char *gap_key) {
+    const iso_finding_figure *fig = figure(f, key);
+    assert_non_null(fig);
+    const iso_series *moes = series(fig, "MoE, equal tokens");
+    assert_int_equal(moes->n, 2);
+    near(moes->points[0].y - moes->points[1].y, 0.020, 0.004);
+    const iso_series *dense = series(fig, "dense, equal tokens");
+    assert_int_equal(dense->kind, ISO_SERIES_LEVEL);
+    /* And not the one on twice the tokens. */
+    near(moes->points[1].y - dense->points[0].y, 0.010, 0.004);
+    fig = figure(f, gap_key);
+    near(series(fig, "MoE")->points[1].y, -0.010, 0.004);
+    /* The paper at 130B tokens: 0.4594 of dense less 0.4703 at 20 %, its Tables 14 and 11. */
+    const iso_series *ghost = series(fig, "paper, 7B");
+    double at20 = NAN;
+    for (int64_t i = 0; i < ghost->n; i++)
+        if (fabs(ghost->points[i].x - 0.20) < 0.005) at20 = ghost->points[i].y;
+    near(at20, -0.0109, 1e-9);
+}
+
+static const char held_source[] =
+    "format: 1\nname: made\nkind: scan\nbudget: {params: 400K, data: 2M}\n"
+    "axes: {activation_rates: [20%], hold: tokens, dense_compute: [1, 2]}\nseeds: 2\n";
+
+static void test_held_tokens(void **state) {
+    static const made_entry runs[] = {
+        PART("dense", "scan", "", .level = 2.130),
+        PART("dense-2c", "scan", "", .level = 2.080, .n_steps = 800),
+        EQUAL_TOKENS("scan", ""),
+        /* Another rate of the sweep, which got one seed. */
+        {{.name = "c-lr-s1", .seed = 1, .n_used = 5, .level = 2.5, .n_steps = 136, .lr = 0.004},
+         "c-lr",
+         "",
+         NULL},
+    };
+    make_study_of(*state, "scan", held_source, runs, 9);
+    iso_findings *f = find(*state);
+    check_keys(f);
+    check_equal_tokens(f, "2a", "2a-gap");
+    const iso_finding_verdict *v = verdict(f, "gap");
+    assert_int_equal(v->outcome, ISO_VERDICT_REFUSED);
+    has(v->sentence, "the study holds tokens");
+    iso_findings_free(f);
+}
+
+/* As a method's part it stands beside the comparisons, and refuses none. */
+static void test_held_tokens_of_method(void **state) {
+    static const char source[] =
+        "format: 1\nname: made\nkind: method\nbudget: {params: 400K, data: 2M}\nseeds: 2\nparts:\n"
+        "  scan: {axes: {activation_rates: [20%]}}\n"
+        "  scan-tokens: {axes: {activation_rates: [20%, 35%], hold: tokens}}\n";
+    static const made_entry runs[] = {
+        PART("dense", "scan,scan-tokens", "scan", .level = 2.130),
+        PART("b", "scan", "scan", .n_used = 3, .level = 2.095),
+        EQUAL_TOKENS("scan-tokens", "tokens-"),
+    };
+    make_study_of(*state, "method", source, runs, 8);
+    iso_findings *f = find(*state);
+    check_keys(f);
+    check_equal_tokens(f, "2a-tokens", "2a-gap-tokens");
+    near(verdict(f, "gap")->value, 0.035, 0.004);
+    for (int64_t i = 0; i < f->n_verdicts; i++)
+        assert_int_not_equal(f->verdicts[i].outcome, ISO_VERDICT_REFUSED);
     iso_findings_free(f);
 }
 
@@ -359,7 +436,45 @@ static void test_reuse_expected(void **state) {
     double worth = (1.0 + 15.387756 * (1.0 - exp(-3.0 / 15.387756))) / 4.0;
     near(cell(t, 0, "worth by Muennighoff's law, of D")->value, worth, 1e-9);
     near(cell(t, 0, "expected by that law")->value, 0.07 * log(1.0 / worth) / log(2.0), 0.001);
-    assert_int_equal(series(figure(f, "reuse"), "Muennighoff's law")->kind, ISO_SERIES_LAW);
+    assert_int_equal(series(figure(f, "reuse"), "Muennighoff's law, dense, strict")->kind,
+                     ISO_SERIES_LAW);
+    iso_findings_free(f);
+}
+
+/* A run that two schemes share bears one name, and each table says what it is there; dense and MoE
+ * are series of their own. */
+static void test_reuse_sides(void **state) {
+    static const made_entry runs[] = {
+        SIDE("unique-dense", "reuse-unique", .level = 2.130, .n_unique = 4000, .subset_hash = "0a"),
+        SIDE("unique-b", "reuse-unique", .n_used = 3, .level = 2.095, .n_unique = 4000,
+             .subset_hash = "0a"),
+        SIDE("strict-e2-dense", "reuse-strict-e2,reuse-loose", .level = 2.135, .n_unique = 200,
+             .subset_hash = "0b"),
+        SIDE("strict-e2-b", "reuse-strict-e2", .n_used = 3, .level = 2.110, .n_unique = 200,
+             .subset_hash = "0b"),
+        SIDE("strict-e4-dense", "reuse-strict-e4", .level = 2.140, .n_unique = 100,
+             .subset_hash = "0c"),
+        SIDE("strict-e4-b", "reuse-strict-e4", .n_used = 3, .level = 2.125, .n_unique = 100,
+             .subset_hash = "0c"),
+    };
+    make_study(*state, "reuse", runs, 12);
+    iso_findings *f = find(*state);
+    check_keys(f);
+    assert_string_equal(cell(table(f, "reuse-loose"), 0, "side")->text, "dense");
+    assert_string_equal(cell(table(f, "reuse-strict-e2"), 1, "side")->text, "MoE 21\xc2\xa0%");
+    const iso_finding_figure *fig = figure(f, "reuse");
+    const iso_series *dense = series(fig, "dense, strict"),
+                     *moe = series(fig, "MoE 21\xc2\xa0%, strict");
+    assert_int_equal(dense->n, 2);
+    assert_int_equal(moe->n, 2);
+    near(dense->points[1].x, 4.0, 1e-9);
+    near(dense->points[1].y, 0.010, 0.004);
+    near(moe->points[1].y, 0.030, 0.004);
+    assert_int_equal(series(fig, "dense, loose")->n, 1);
+    for (int64_t i = 0; i < fig->n; i++)
+        for (int64_t j = 0; j < fig->series[i].n; j++)
+            if (fig->series[i].points[j].label)
+                assert_null(strstr(fig->series[i].points[j].label, "strict-e2"));
     iso_findings_free(f);
 }
 
@@ -398,6 +513,10 @@ static void test_search(void **state) {
     near(v->low, 0.03, 1e-12);
     has(v->sentence, "chose kept of 3 candidates (2 seeds each), the simplest of a tie");
     has(v->sentence, "0.040 \xc2\xb1 0.010 lower than the next, zeta20");
+    /* Candidates have seeds, but those say nothing of other sides' noise. */
+    assert_null(strstr(table(f, "sides")->caption, "No configuration has two seeds"));
+    has(table(f, "sides")->caption, "Only candidates of the search have two seeds");
+    assert_false(noted(f, "No configuration has two finished seeds"));
     const iso_finding_table *t = table(f, "search-moe-zeta");
     assert_int_equal(t->n_rows, 3);
     assert_true(cell(t, 0, "candidate")->is_best && !cell(t, 1, "candidate")->is_best);
@@ -431,13 +550,13 @@ static json_t *sweep_of(const char *side, const char *const *runs, int chosen) {
 
 static void test_sweep(void **state) {
     static const made_entry runs[] = {
-        {{.name = "dense-l-s1", .seed = 1, .level = 2.150, .lr = 0.0005}, "dense-l", ""},
+        {{.name = "dense-l-s1", .seed = 1, .level = 2.150, .lr = 0.0005}, "dense-l", "", NULL},
         SIDE("dense", "scan", .level = 2.130, .lr = 0.001),
-        {{.name = "dense-h-s1", .seed = 1, .level = 2.150, .lr = 0.002}, "dense-h", ""},
-        {{.name = "dense-i-s1", .seed = 1, .level = 2.210, .lr = 0.004}, "dense-i", ""},
-        {{.name = "b-l-s1", .seed = 1, .n_used = 3, .level = 2.30, .lr = 0.0005}, "b-l", ""},
-        {{.name = "b-m-s1", .seed = 1, .n_used = 3, .level = 2.22, .lr = 0.001}, "b-m", ""},
-        {{.name = "b-h-s1", .seed = 1, .n_used = 3, .level = 2.15, .lr = 0.002}, "b-h", ""},
+        {{.name = "dense-h-s1", .seed = 1, .level = 2.150, .lr = 0.002}, "dense-h", "", NULL},
+        {{.name = "dense-i-s1", .seed = 1, .level = 2.210, .lr = 0.004}, "dense-i", "", NULL},
+        {{.name = "b-l-s1", .seed = 1, .n_used = 3, .level = 2.30, .lr = 0.0005}, "b-l", "", NULL},
+        {{.name = "b-m-s1", .seed = 1, .n_used = 3, .level = 2.22, .lr = 0.001}, "b-m", "", NULL},
+        {{.name = "b-h-s1", .seed = 1, .n_used = 3, .level = 2.15, .lr = 0.002}, "b-h", "", NULL},
         SIDE("b", "scan", .n_used = 3, .level = 2.10, .lr = 0.004),
     };
     static const char *const dense[] = {"dense-l-s1", "dense-s1", "dense-h-s1", "dense-i-s1"};
@@ -448,22 +567,60 @@ static void test_sweep(void **state) {
     iso_findings *f = find(*state);
     const iso_finding_verdict *v = verdict(f, "lr");
     assert_non_null(v);
-    near(v->value, 0.0, 0.01);
-    assert_int_equal(v->n_runs, 8);
+    assert_int_equal(v->n_runs, 10);
     has(v->sentence, "Sweeps of 4 and 4 rates");
-    has(v->sentence, "The sweep doesn't bound the best rate on both sides");
+    /* What the MoE loses is not known, so neither is by how much: at most what dense may. */
+    assert_int_equal(v->outcome, ISO_VERDICT_UNRESOLVED);
+    assert_true(isnan(v->value) && v->low == -INFINITY && v->high >= 0.0 && v->high < 0.02);
+    has(v->sentence, "Whether learning rates favour dense or the MoE at 21\xc2\xa0% activation is "
+                     "not known");
+    has(v->sentence, "its sweep doesn't bound the best rate on both sides");
+    assert_null(strstr(v->sentence, "neither is handicapped"));
     assert_true(noted(f, "b: its best learning rate lies at the edge"));
     assert_false(noted(f, "No learning-rate sweep"));
     const iso_finding_table *t = table(f, "lr");
     assert_int_equal(t->n_rows, 2);
     assert_string_equal(cell(t, 0, "side")->text, "dense");
     near(cell(t, 0, "chosen")->value, 0.5, 1e-12);
+    assert_true(isnan(cell(t, 1, "handicap")->value));
+    assert_string_equal(cell(t, 1, "beyond noise")->text, "unknown");
+    assert_false(isnan(cell(t, 0, "handicap")->value));
     const iso_series *s = series(figure(f, "lr"), "dense");
     assert_int_equal(s->n, 4);
     near(s->points[0].y, 0.02, 0.004);
     near(s->points[1].y, 0.0, 1e-12);
     near(verdict(f, "gap")->value, 0.03, 0.004); /* candidates are no sides of the comparison */
     iso_findings_free(f);
+}
+
+/* Runs that steps chose among are trained again: what is left says what it can. */
+static void test_sweep_under_way(void **state) {
+    made_entry runs[] = {
+        {{.name = "dense-l-s1", .seed = 1, .level = 2.150, .lr = 0.0005}, "dense-l", "", NULL},
+        SIDE("dense", "scan", .level = 2.130, .lr = 0.001),
+        {{.name = "dense-h-s1", .seed = 1, .level = 2.150, .lr = 0.002}, "dense-h", "", NULL},
+        {{.name = "dense-i-s1", .seed = 1, .level = 2.210, .lr = 0.004}, "dense-i", "", NULL},
+        SIDE("b", "scan", .n_used = 3, .level = 2.10),
+        {{.name = "b-h-s1", .seed = 1, .n_used = 3, .level = 2.15, .lr = 0.004}, "b-h", "", NULL},
+    };
+    static const char *const dense[] = {"dense-l-s1", "dense-s1", "dense-h-s1", "dense-i-s1"};
+    static const char *const moe[] = {"b-h-s1", "b-h-s1", "b-h-s1", "b-h-s1"};
+    runs[4].run.state = runs[7].run.state = "waiting"; /* dense-i-s1 and b-h-s1 */
+    make_study(*state, "scan", runs, 8);
+    make_step(*state, "lr-dense", sweep_of("dense", dense, 1));
+    make_step(*state, "lr-b", sweep_of("b", moe, 0));
+    iso_findings *f = find(*state);
+    near(verdict(f, "gap")->value, 0.03, 0.004);
+    assert_int_equal(table(f, "lr")->n_rows, 1); /* of b the chosen one is missing */
+    assert_int_equal(series(figure(f, "lr"), "dense")->n, 3);
+    assert_true(noted(f, "The sweep of dense: 1 of the runs that it chose among has no score"));
+    assert_true(noted(f, "The sweep of b: the run that it chose has no score"));
+    iso_findings_free(f);
+    /* A step of another study is no half-done one. */
+    static const char *const strange[] = {"dense-l-s1", "dense-s1", "dense-h-s1", "no-such-s1"};
+    make_step(*state, "lr-dense", sweep_of("dense", strange, 1));
+    assert_int_equal(iso_study_findings(&f, *state), ISO_ERR_DATA);
+    has(iso_error_message(), "no-such-s1");
 }
 
 static void test_control(void **state) {
@@ -475,7 +632,8 @@ static void test_control(void **state) {
         snprintf(names[i], sizeof names[i], "%s-s%d", i < 8 ? "dense" : "b", seed);
         runs[i] = (made_entry){{.name = names[i], .seed = seed, .level = levels[i % 8]},
                                i < 8 ? "dense" : "b",
-                               i < 2 ? "control,scan" : "control"};
+                               i < 2 ? "control,scan" : "control",
+                               NULL};
         if (i >= 8) runs[i].run.n_used = 3;
     }
     make_study(*state, "scan", runs, 12);
@@ -499,10 +657,22 @@ static void test_control(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, temp_dir_setup, temp_dir_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_scan),     TEST(test_scan_over_data), TEST(test_json),
-        TEST(test_unequal),  TEST(test_one_seed),       TEST(test_under_way),
-        TEST(test_no_study), TEST(test_reuse),          TEST(test_reuse_expected),
-        TEST(test_search),   TEST(test_sweep),          TEST(test_control),
+        TEST(test_scan),
+        TEST(test_scan_over_data),
+        TEST(test_json),
+        TEST(test_unequal),
+        TEST(test_one_seed),
+        TEST(test_under_way),
+        TEST(test_no_study),
+        TEST(test_reuse),
+        TEST(test_reuse_expected),
+        TEST(test_search),
+        TEST(test_sweep),
+        TEST(test_control),
+        TEST(test_sweep_under_way),
+        TEST(test_reuse_sides),
+        TEST(test_held_tokens),
+        TEST(test_held_tokens_of_method),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

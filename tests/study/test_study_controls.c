@@ -124,7 +124,7 @@ static void test_handicap(void **state) {
     assert_false(moe.resolved);
     iso_handicap_difference difference = iso_handicap_compare(&dense, &moe);
     near(difference.value, dense.value, 1e-9);
-    assert_true(difference.resolved);
+    assert_true(difference.resolved && difference.known);
     char *text = iso_handicap_say_difference(&difference, "dense", "the MoE");
     assert_non_null(strstr(text, "favour the MoE over dense by 0.0096"));
     free(text);
@@ -135,7 +135,28 @@ static void test_handicap(void **state) {
     free(text);
     fill_sweep(y, points, log(0.001), 0.0005); /* the best rate is not in the sweep */
     assert_int_equal(iso_handicap_find(&dense, &sweep, log(0.008)), ISO_OK);
-    assert_true(dense.at_least);
+    assert_true(dense.at_least && dense.resolved);
+    /* Dense loses at least that much, and perhaps more. */
+    difference = iso_handicap_compare(&dense, &moe);
+    assert_true(difference.resolved && !difference.known && difference.high == INFINITY);
+    near(difference.low, dense.value - difference.half, 1e-12);
+    text = iso_handicap_say_difference(&difference, "dense", "the MoE");
+    assert_non_null(strstr(text, "favour the MoE over dense by at least 0.0"));
+    free(text);
+    /* And the other way round. */
+    difference = iso_handicap_compare(&moe, &dense);
+    assert_true(difference.resolved && difference.low == -INFINITY && difference.high < 0.0);
+    /* At the very edge nothing is lost within the sweep, and nothing is known. */
+    assert_int_equal(iso_handicap_find(&dense, &sweep, log(0.002)), ISO_OK);
+    near(dense.value, 0.0, 1e-9);
+    difference = iso_handicap_compare(&dense, &moe);
+    assert_false(difference.known || difference.resolved);
+    text = iso_handicap_say_difference(&difference, "dense", "the MoE");
+    assert_string_equal(text, "Whether learning rates favour dense or the MoE is not known.");
+    free(text);
+    text = iso_handicap_say(&dense, "dense");
+    assert_non_null(strstr(text, "What dense loses by its learning rate of 0.002 is not known"));
+    free(text);
     assert_int_equal(iso_handicap_find(&dense, &sweep, log(0.064)), ISO_ERR_USAGE);
 }
 
