@@ -143,6 +143,7 @@ iso_status iso_findings_rate_series(iso_findings_build *b, iso_finding_figure *f
 iso_status iso_findings_level(iso_findings_build *b, iso_finding_figure *figure,
                               const iso_side *side, const char *name) {
     iso_series_point point = iso_findings_point(b, side, NAN);
+    point.label = NULL; /* the series says what it is; a run shared with others bears their name */
     const iso_series series = {
         .name = (char *)name, .kind = ISO_SERIES_LEVEL, .n = 1, .points = &point};
     return iso_findings_series(figure, &series);

@@ -175,9 +175,10 @@ static iso_status penalty_row(iso_finding_table *table, const penalty *at) {
         iso_cell_of(r->expected.value),
         iso_cell_of(r->expected.low),
         iso_cell_of(r->expected.high),
-        iso_cell_text(!expected    ? ""
-                      : r->differs ? "no"
-                                   : "yes"),
+        iso_cell_text(!expected                 ? ""
+                      : !iso_reuse_is_judged(r) ? "noise unknown"
+                      : r->differs              ? "no"
+                                                : "yes"),
     };
     iso_status status = iso_findings_row(table, cells);
     free(name);
@@ -322,6 +323,12 @@ static iso_status add_verdict(const reuse_part *p, const iso_findings_view *view
 
 /* --- figures over activation rates --- */
 
+static const iso_findings_view *first_strict(const reuse_part *p) {
+    for (int64_t i = 0; i < p->n; i++)
+        if (is_strict(&p->views[i])) return &p->views[i];
+    return NULL;
+}
+
 /* `strict_only`: figure 5, else 2b: unique, strict and loose at the baseline's first epochs. */
 static iso_status add_rates(const reuse_part *p, bool strict_only, bool gaps) {
     char *key = iso_strf("%s%s%s", strict_only ? "5" : "2b", gaps ? "-gap" : "", p->suffix);
@@ -344,7 +351,7 @@ static iso_status add_rates(const reuse_part *p, bool strict_only, bool gaps) {
     free(title);
     for (int64_t i = 0; i < p->n && status == ISO_OK; i++) {
         const iso_findings_view *view = &p->views[i];
-        bool more = strncmp(scheme_of(view), "strict-e", 8) == 0;
+        bool more = is_strict(view) && view != first_strict(p);
         if ((strict_only ? !is_strict(view) : more) || (gaps && !is_equal(view))) continue;
         status = iso_findings_rate_series(p->b, figure, view, scheme_of(view), gaps);
         iso_answer answer = iso_answer_with_noise(&view->sides, &p->b->noise);

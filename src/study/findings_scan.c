@@ -370,10 +370,11 @@ static iso_status add_held_gaps(iso_findings_build *b, const iso_findings_view *
     const iso_finding_figure empty = {
         .key = key,
         .title = "Gap to dense against activation rate at equal N and tokens",
-        .caption = "Dense has the most compute here, a MoE the less the lower its rate: what the "
-                   "compute that it saves costs at the same tokens. Bars are 95\xc2\xa0% of "
-                   "training and evaluation noise. The paper's points are single runs, of 2B on "
-                   "114B tokens and of 7B on 130B.",
+        .caption =
+            "Dense has the most compute here and an MoE the less, the lower its rate: the gap "
+            "is what that saving costs. Bars are 95\xc2\xa0% of training and evaluation "
+            "noise. The paper's points are single runs, of 2B on 114B tokens and of 7B on "
+            "130B.",
         .x = rate_axis,
         .y = gap_axis};
     iso_finding_figure *figure;

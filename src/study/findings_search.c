@@ -261,8 +261,8 @@ static iso_status add_figure(iso_findings_build *b, const search_step *s, const 
         .key = key,
         .title = title,
         .caption = "Candidates of the search at equal N, C and activation rate, on the documents "
-                   "that report; means over seeds, bars half of what two must differ by. The "
-                   "paper shows training loss on its own tokenizer: another quantity, and no "
+                   "that report; means over seeds, bars the 95\xc2\xa0% of noise between seeds. "
+                   "The paper shows training loss on its own tokenizer: another quantity, and no "
                    "ghost.",
         .x = {(char *)ratio, NULL, true, false},
         .y = {"loss", ISO_FINDINGS_UNIT, false, false}};

@@ -2,8 +2,6 @@
  */
 #include "study/findings_build.h"
 
-#include "study/seed_control.h"
-
 #include <math.h>
 #include <string.h>
 
@@ -26,41 +24,47 @@ bool iso_findings_same_model(const iso_side *a, const iso_side *b) {
                       iso_side_run_value(b->runs[0], "model"));
 }
 
-/* Puts a side among points that ascend by tokens; of two with about the same the one with more
- * seeds stays. */
-static void insert(iso_scan_point *points, int64_t *n, const iso_side *side) {
+/* Puts a side among sides that ascend by tokens; of two with about the same the one with more seeds
+ * stays. */
+static void insert(const iso_side **sides, int64_t *n, const iso_side *side) {
     double x = effective(side);
-    iso_scan_point point = {x, side->bpc, side->n_runs, 0.0};
     int64_t at = 0;
-    while (at < *n && points[at].x < 0.95 * x) at++;
-    if (at < *n && points[at].x <= 1.05 * x) {
-        if (side->n_runs > points[at].n_seeds) points[at] = point;
+    while (at < *n && effective(sides[at]) < 0.95 * x) at++;
+    if (at < *n && effective(sides[at]) <= 1.05 * x) {
+        if (side->n_runs > sides[at]->n_runs) sides[at] = side;
         return;
     }
     if (*n == ISO_SCAN_POINTS_MAX) return;
-    memmove(points + at + 1, points + at, (size_t)(*n - at) * sizeof *points);
-    points[at] = point;
+    memmove(sides + at + 1, sides + at, (size_t)(*n - at) * sizeof(*sides));
+    sides[at] = side;
     ++*n;
 }
 
+/* Seed noise alone bounds the law: what another sample of text adds is left out. */
+static bool fit_law(iso_token_law *out, const iso_findings_build *b, const iso_side *const *sides,
+                    int64_t n) {
+    iso_scan_point points[ISO_SCAN_POINTS_MAX];
+    for (int64_t i = 0; i < n; i++)
+        points[i] = (iso_scan_point){effective(sides[i]), sides[i]->bpc, sides[i]->n_runs, 0.0};
+    iso_pooled other = iso_findings_other_noise(b, points, n, NULL);
+    return iso_token_law_fit(out, points, n, &other, NAN) == ISO_OK;
+}
+
 bool iso_findings_worth(iso_token_worth *out, const iso_findings_build *b, const iso_side *like) {
-    iso_scan_point points[ISO_SCAN_POINTS_MAX + 1];
+    const iso_side *sides[ISO_SCAN_POINTS_MAX + 1];
     int64_t n = 0;
     for (int64_t i = 0; like && i < b->all.n; i++) {
         const iso_side *side = &b->all.sides[i];
         if (tells_of_tokens(b, side) && iso_findings_same_model(side, like))
-            insert(points, &n, side);
+            insert(sides, &n, side);
     }
     *out = (iso_token_worth){.is_law = n > 2};
-    if (out->is_law) {
-        iso_pooled other = iso_findings_other_noise(b, points, n, NULL);
-        return iso_token_law_fit(&out->law, points, n, &other, NAN) == ISO_OK;
-    }
+    if (out->is_law) return fit_law(&out->law, b, sides, n);
     if (n < 2) return false;
-    iso_seed_gap gap = iso_seed_gap_estimate(points[0].y, points[0].n_seeds, points[1].y,
-                                             points[1].n_seeds, &b->noise, 0.0, 0.0);
-    out->slope = gap.value / log(points[1].x / points[0].x);
-    out->half = gap.half / log(points[1].x / points[0].x);
+    iso_gap gap = iso_gap_estimate(sides[0], sides[1], &b->noise);
+    double logs = log(effective(sides[1]) / effective(sides[0]));
+    out->slope = gap.bpc / logs;
+    out->half = gap.half / logs;
     return true;
 }
 

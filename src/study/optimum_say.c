@@ -341,8 +341,13 @@ char *iso_reuse_say(const iso_reuse *reuse) {
     iso_str_append(&out, ")");
     if (!isnan(reuse->expected.value)) {
         iso_str_append(&out, "; Muennighoff's law expects ");
-        append_change(&out, &reuse->expected);
-        iso_str_append(&out, reuse->differs ? ", which differs" : ", which agrees within noise");
+        if (isnan(reuse->expected.low))
+            append_fixed(&out, reuse->expected.value, 4);
+        else
+            append_change(&out, &reuse->expected);
+        if (iso_reuse_is_judged(reuse))
+            iso_str_append(&out,
+                           reuse->differs ? ", which differs" : ", which agrees within noise");
     }
     iso_str_append(&out, ".");
     return out.data;

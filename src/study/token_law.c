@@ -146,6 +146,10 @@ iso_token_change iso_token_law_fall(const iso_token_law *law, double from, doubl
     return out;
 }
 
+bool iso_reuse_is_judged(const iso_reuse *reuse) {
+    return !isnan(reuse->half) && !isnan(reuse->expected.low);
+}
+
 iso_status iso_reuse_estimate(iso_reuse *out, const iso_scan_point *once,
                               const iso_scan_point *repeated, double unique_tokens,
                               const iso_pooled *noise, double evaluation_se,

@@ -52,6 +52,8 @@ typedef struct iso_reuse {
     iso_token_change expected; /* by that law and the token law; NaN without one */
     bool differs; /* measured and expected are further apart than both of their noise */
 } iso_reuse;
+/* Whether `differs` says anything: both of measured and expected have an interval. */
+bool iso_reuse_is_judged(const iso_reuse *reuse);
 /* once, repeated: as scan points with x = D of each, which agree to 5 %; evaluation_se: of the
  * paired difference. law may be NULL. ISO_ERR_USAGE if D differ or unique_tokens > D. */
 iso_status iso_reuse_estimate(iso_reuse *out, const iso_scan_point *once,

@@ -438,7 +438,21 @@ static void test_reuse_expected(void **state) {
     near(cell(t, 0, "expected by that law")->value, 0.07 * log(1.0 / worth) / log(2.0), 0.001);
     assert_int_equal(series(figure(f, "reuse"), "Muennighoff's law, dense, strict")->kind,
                      ISO_SERIES_LAW);
+    has(verdict(f, "reuse-strict-e4")->sentence, "agrees within noise");
     iso_findings_free(f);
+    /* One seed each: an expectation, and nothing to hold against it. */
+    made_entry single[3];
+    for (int i = 0; i < 3; i++) single[i] = runs[2 * i];
+    char *apart = iso_strf("%s/apart", (char *)*state);
+    make_study(apart, "reuse", single, 3);
+    f = find(apart);
+    t = table(f, "reuse-penalty");
+    assert_false(isnan(cell(t, 0, "expected by that law")->value));
+    assert_string_equal(cell(t, 0, "agrees")->text, "noise unknown");
+    has(verdict(f, "reuse-strict-e4")->sentence, "Muennighoff's law expects 0.0");
+    assert_null(strstr(verdict(f, "reuse-strict-e4")->sentence, "agrees"));
+    iso_findings_free(f);
+    free(apart);
 }
 
 /* A run that two schemes share bears one name, and each table says what it is there; dense and MoE
@@ -471,6 +485,9 @@ static void test_reuse_sides(void **state) {
     near(dense->points[1].y, 0.010, 0.004);
     near(moe->points[1].y, 0.030, 0.004);
     assert_int_equal(series(fig, "dense, loose")->n, 1);
+    assert_non_null(series(figure(f, "2b"), "strict-e2")); /* the fewest epochs there are */
+    assert_null(series(figure(f, "2b"), "strict-e4"));
+    assert_null(series(figure(f, "2b"), "dense, loose")->points[0].label);
     for (int64_t i = 0; i < fig->n; i++)
         for (int64_t j = 0; j < fig->series[i].n; j++)
             if (fig->series[i].points[j].label)
