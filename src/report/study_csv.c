@@ -43,18 +43,9 @@ static void append_heading(iso_str *out, const char *label, const char *unit, bo
     iso_str_release(&heading);
 }
 
-static const char *kind_name(iso_series_kind kind) {
-    static const char *const names[] = {
-        [ISO_SERIES_MEASURED] = "measured", [ISO_SERIES_FIT] = "fit",
-        [ISO_SERIES_LEVEL] = "level",       [ISO_SERIES_SPAN] = "span",
-        [ISO_SERIES_GHOST] = "ghost",       [ISO_SERIES_LAW] = "law",
-    };
-    return names[kind];
-}
-
 static void append_point(iso_str *out, const iso_series *series, const iso_series_point *point) {
     append_text(out, series->name);
-    iso_str_appendf(out, ",%s,", kind_name(series->kind));
+    iso_str_appendf(out, ",%s,", iso_series_kind_name(series->kind));
     if (series->kind != ISO_SERIES_LEVEL) append_number(out, point->x);
     iso_str_append(out, ",");
     if (series->kind != ISO_SERIES_SPAN) append_number(out, point->y);

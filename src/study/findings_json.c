@@ -20,7 +20,7 @@ static json_t *axis_to_json(const iso_finding_axis *axis) {
                      axis->is_log, "percent", axis->is_percent);
 }
 
-static const char *series_kind(iso_series_kind kind) {
+const char *iso_series_kind_name(iso_series_kind kind) {
     static const char *const names[] = {
         [ISO_SERIES_MEASURED] = "measured", [ISO_SERIES_FIT] = "fit",
         [ISO_SERIES_LEVEL] = "level",       [ISO_SERIES_SPAN] = "span",
@@ -38,8 +38,8 @@ static json_t *series_to_json(const iso_series *series) {
                                         "interval", interval(p->low, p->high), "n_seeds",
                                         (json_int_t)p->n_seeds, "label", text(p->label)));
     }
-    return json_pack("{so ss so}", "name", text(series->name), "kind", series_kind(series->kind),
-                     "points", points);
+    return json_pack("{so ss so}", "name", text(series->name), "kind",
+                     iso_series_kind_name(series->kind), "points", points);
 }
 
 static json_t *figure_to_json(const iso_finding_figure *figure) {

@@ -26,6 +26,8 @@ typedef enum iso_series_kind {
     ISO_SERIES_GHOST, /* the paper's own points, beside ours where they compare */
     ISO_SERIES_LAW,   /* another's law: Muennighoff's, Step Law's */
 } iso_series_kind;
+/* "measured", "fit", ..., as findings.json and CSV have it. */
+const char *iso_series_kind_name(iso_series_kind kind);
 
 /* low, high: the 95 % interval of y (ISO_SERIES_SPAN: of x); NaN without one, infinite where it is
  * open. */
