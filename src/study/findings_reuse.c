@@ -221,45 +221,49 @@ static iso_status add_penalties(const reuse_part *p, const penalty *all, int64_t
 
 /* --- the figure of penalties --- */
 
-/* Of one side and kind of scheme, as a series: what was measured, or what the law expects. Dense
- * and every MoE apart, since they pay differently. */
-static iso_status add_series(iso_finding_figure *figure, const penalty *all, int64_t n,
-                             const penalty *first, bool law) {
-    bool strict = is_strict(first->view);
+/* Of one side, as a series of its own, since dense and MoEs pay differently: what was measured
+ * under strict or loose schemes, or what the law expects, which knows of epochs alone. */
+typedef enum series_of { OF_STRICT, OF_LOOSE, OF_LAW, N_SERIES_OF } series_of;
+
+static bool belongs(const penalty *at, series_of of) {
+    if (of == OF_LAW) return !isnan(at->reuse.expected.value);
+    return is_strict(at->view) == (of == OF_STRICT);
+}
+
+static iso_series_point point_for(const penalty *at, series_of of) {
+    const iso_reuse *r = &at->reuse;
+    if (of == OF_LAW)
+        return (iso_series_point){
+            r->epochs, r->expected.value, r->expected.low, r->expected.high, 0, NULL};
+    return (iso_series_point){
+        r->epochs, r->penalty, r->penalty - r->half, r->penalty + r->half, at->side->n_runs, NULL};
+}
+
+static iso_status add_side_series(iso_finding_figure *figure, const penalty *all, int64_t n,
+                                  const iso_side *side, series_of of) {
+    static const char *const words[] = {
+        [OF_STRICT] = "%s, strict", [OF_LOOSE] = "%s, loose", [OF_LAW] = "Muennighoff's law, %s"};
     iso_series_point *points = calloc((size_t)n + 1, sizeof *points);
     ISO_ASSERT(points != NULL);
-    char *side = iso_findings_side_name(first->side);
-    char *name =
-        iso_strf("%s%s, %s", law ? "Muennighoff's law, " : "", side, strict ? "strict" : "loose");
-    iso_series series = {name, law ? ISO_SERIES_LAW : ISO_SERIES_MEASURED, 0, points};
-    for (int64_t i = 0; i < n; i++) {
-        const iso_reuse *r = &all[i].reuse;
-        const iso_token_change *e = &r->expected;
-        if (is_strict(all[i].view) != strict || (law && isnan(e->value))) continue;
-        if (!iso_findings_same_rate(all[i].side, first->side)) continue;
-        points[series.n++] =
-            law ? (iso_series_point){r->epochs, e->value, e->low, e->high, 0, NULL}
-                : (iso_series_point){
-                      r->epochs,           r->penalty, r->penalty - r->half, r->penalty + r->half,
-                      all[i].side->n_runs, NULL};
-    }
-    iso_status status = series.n > 0 ? iso_findings_series(figure, &series) : ISO_OK;
+    char *who = iso_findings_side_name(side), *name = iso_strf(words[of], who);
+    iso_series series = {name, of == OF_LAW ? ISO_SERIES_LAW : ISO_SERIES_MEASURED, 0, points};
+    for (int64_t i = 0; i < n; i++)
+        if (belongs(&all[i], of) && iso_findings_same_rate(all[i].side, side))
+            points[series.n++] = point_for(&all[i], of);
+    iso_status status = iso_findings_series(figure, &series);
     free(name);
-    free(side);
+    free(who);
     free(points);
     return status;
 }
 
-/* A series for each side of strict groups, then of loose ones. */
-static iso_status add_all_series(iso_finding_figure *figure, const penalty *all, int64_t n,
-                                 bool law) {
-    for (int strict = 1; strict >= 0; strict--)
+static iso_status add_series(iso_finding_figure *figure, const penalty *all, int64_t n) {
+    for (series_of of = OF_STRICT; of < N_SERIES_OF; of++)
         for (int64_t i = 0; i < n; i++) {
-            bool seen = is_strict(all[i].view) != (strict != 0);
+            bool seen = !belongs(&all[i], of);
             for (int64_t j = 0; j < i && !seen; j++)
-                seen = is_strict(all[j].view) == (strict != 0) &&
-                       iso_findings_same_rate(all[j].side, all[i].side);
-            if (!seen) ISO_TRY(add_series(figure, all, n, &all[i], law));
+                seen = belongs(&all[j], of) && iso_findings_same_rate(all[j].side, all[i].side);
+            if (!seen) ISO_TRY(add_side_series(figure, all, n, all[i].side, of));
         }
     return ISO_OK;
 }
@@ -279,8 +283,7 @@ static iso_status add_penalty_figure(const reuse_part *p, const penalty *all, in
     iso_status status = iso_findings_figure(p->b->out, &figure, &empty);
     free(key);
     ISO_TRY(status);
-    ISO_TRY(add_all_series(figure, all, n, false));
-    ISO_TRY(add_all_series(figure, all, n, true));
+    ISO_TRY(add_series(figure, all, n));
     ISO_TRY(iso_findings_ghost_penalties(figure, 13, "paper, 7B strict"));
     return iso_findings_ghost_penalties(figure, 17, "paper, 7B loose");
 }

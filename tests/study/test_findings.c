@@ -436,8 +436,7 @@ static void test_reuse_expected(void **state) {
     double worth = (1.0 + 15.387756 * (1.0 - exp(-3.0 / 15.387756))) / 4.0;
     near(cell(t, 0, "worth by Muennighoff's law, of D")->value, worth, 1e-9);
     near(cell(t, 0, "expected by that law")->value, 0.07 * log(1.0 / worth) / log(2.0), 0.001);
-    assert_int_equal(series(figure(f, "reuse"), "Muennighoff's law, dense, strict")->kind,
-                     ISO_SERIES_LAW);
+    assert_int_equal(series(figure(f, "reuse"), "Muennighoff's law, dense")->kind, ISO_SERIES_LAW);
     has(verdict(f, "reuse-strict-e4")->sentence, "agrees within noise");
     iso_findings_free(f);
     /* One seed each: an expectation, and nothing to hold against it. */
