@@ -158,7 +158,7 @@ static void append_headline(iso_str *out, const iso_study_page *page) {
     }
     iso_str line = {0};
     iso_str_appendf(&line, "A study of kind %s.", progress);
-    if (findings->n_finished < findings->n_runs)
+    if (findings->under_way)
         iso_str_append(&line, " It is under way: all of this can still change.");
     iso_page_text(out, "soft", line.data);
     iso_str_append(out, "</div>\n");

@@ -101,8 +101,9 @@ json_t *iso_findings_json(const iso_findings *f) {
     for (int64_t i = 0; i < f->n_tables; i++)
         json_array_append_new(tables, table_to_json(&f->tables[i]));
     for (int64_t i = 0; i < f->n_notes; i++) json_array_append_new(notes, text(f->notes[i]));
-    return json_pack("{si so so so sI sI so so so so}", "format", 1, "study", text(f->study),
+    return json_pack("{si so so so sI sI sb so so so so}", "format", 1, "study", text(f->study),
                      "kind", text(f->kind), "headline", text(f->headline), "n_runs",
-                     (json_int_t)f->n_runs, "n_finished", (json_int_t)f->n_finished, "verdicts",
-                     verdicts, "figures", figures, "tables", tables, "notes", notes);
+                     (json_int_t)f->n_runs, "n_finished", (json_int_t)f->n_finished, "under_way",
+                     f->under_way, "verdicts", verdicts, "figures", figures, "tables", tables,
+                     "notes", notes);
 }

@@ -96,6 +96,7 @@ static iso_status note_runs(iso_findings_build *b) {
         n_diverged += diverged;
         n_open += !run->finished && !failed && !stopped && !diverged;
     }
+    b->out->under_way = n_open > 0 || !b->complete;
     if (n_failed > 3)
         ISO_TRY(iso_findings_note(b->out, "%lld more runs failed.", (long long)(n_failed - 3)));
     if (n_stopped > 0)

@@ -98,6 +98,7 @@ typedef struct iso_findings {
     char *study, *kind; /* its name, its kind */
     char *headline;     /* one sentence: the first verdict's, or why there is none */
     int64_t n_runs, n_finished;
+    bool under_way; /* runs or choices are open; what failed, diverged or was stopped is not */
     int64_t n_verdicts, n_figures, n_tables, n_notes;
     iso_finding_verdict *verdicts;
     iso_finding_figure *figures;

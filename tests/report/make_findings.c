@@ -197,6 +197,7 @@ static iso_findings *make_hostile(void) {
     assert_non_null(f);
     f->headline = strdup("One seed <b>only</b>.");
     f->n_runs = 50;
+    f->under_way = true;
     f->n_finished = 41;
     verdict(f, "k<1>", "Is <i>this</i> escaped?", "\"Yes\" & 'no'.", ISO_VERDICT_UNRESOLVED, 1e-9,
             NAN, NAN, "<unit>", 1);
@@ -272,6 +273,7 @@ static iso_findings *make_empty(void) {
     assert_non_null(f);
     f->headline = strdup("No run has finished yet.");
     f->n_runs = 14;
+    f->under_way = true;
     figure(f, "1b", "Score against activation rate", "To come.", rate, bpc);
     assert_int_equal(iso_findings_note(f, "14 runs are still to be trained."), ISO_OK);
     return f;

@@ -181,6 +181,24 @@ static void test_under_way(void **state) {
     iso_findings_free(f);
 }
 
+/* A run that diverged stays unfinished in a study that is at its end. */
+static void test_diverged(void **state) {
+    iso_findings *f = make_findings(MADE_EMPTY);
+    json_t *manifest =
+        json_pack("{s[{ss ss ss} {ss ss}]}", "runs", "name", "a-s1", "state", "diverged", "cause",
+                  "the loss is not finite at step 3", "name", "a-s2", "state", "finished");
+    const iso_study_page page = {.findings = f, .dir = "d", .manifest = manifest};
+    iso_str out = {0};
+    f->under_way = false;
+    iso_study_page_make(&out, &page);
+    assert_non_null(strstr(out.data, "Runs: 1 finished, 1 diverged."));
+    assert_non_null(strstr(out.data, "a-s1: diverged: the loss is not finite at step 3"));
+    assert_null(strstr(out.data, "It is under way"));
+    iso_str_release(&out);
+    json_decref(manifest);
+    iso_findings_free(f);
+}
+
 /* --- data --- */
 
 static iso_csv *parse(const iso_str *text) {
@@ -389,6 +407,7 @@ int main(void) {
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_under_way),
+        cmocka_unit_test(test_diverged),
         cmocka_unit_test(test_figure_data),
         cmocka_unit_test(test_headings),
         cmocka_unit_test(test_hostile_table),

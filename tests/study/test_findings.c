@@ -179,6 +179,7 @@ static void test_scan(void **state) {
     check_scan_table(f);
     assert_true(noted(f, "No learning-rate sweep"));
     assert_false(noted(f, "under way"));
+    assert_false(f->under_way);
     iso_findings_free(f);
 }
 
@@ -255,6 +256,7 @@ static void test_under_way(void **state) {
     assert_true(noted(f, "8 of its 12 runs so far have not finished"));
     assert_true(noted(f, "a-s2 failed"));
     assert_true(noted(f, "Choices are open"));
+    assert_true(f->under_way);
     assert_non_null(verdict(f, "gap"));
     assert_true(noted(f, "No optimum"));
     iso_findings_free(f);
