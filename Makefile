@@ -17,7 +17,7 @@ TSAN_TESTS ?= threads|invariants
 
 # Dozens of trainings one after the other: minutes under ASan, and each of their steps is in other tests.
 # `make asan ASAN_LEAVES_OUT=none` runs them, too.
-ASAN_LEAVES_OUT ?= system_compare|system_study_(run|method|report)
+ASAN_LEAVES_OUT ?= system_compare|system_kills|system_study_(run|method|report)
 
 .PHONY: build demo test check format format-check lint clang asan tsan fuzz clean FORCE
 
