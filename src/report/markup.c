@@ -53,3 +53,11 @@ void iso_markup_text(iso_str *out, const char *text) {
         at += n;
     }
 }
+
+void iso_markup_fact(iso_str *out, const char *name, const char *value) {
+    iso_str_append(out, "<dt>");
+    iso_markup_text(out, name);
+    iso_str_append(out, "</dt><dd>");
+    iso_markup_text(out, value);
+    iso_str_append(out, "</dd>\n");
+}

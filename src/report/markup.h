@@ -13,4 +13,7 @@
  * invalid UTF-8 replaced by U+FFFD: safe as content and inside a quoted attribute. NULL is "". */
 void iso_markup_text(iso_str *out, const char *text);
 
+/* A line of a <dl>; both are escaped here. */
+void iso_markup_fact(iso_str *out, const char *name, const char *value);
+
 #endif

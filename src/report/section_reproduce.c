@@ -76,14 +76,6 @@ static char *profile_in_words(const iso_side_run *run) {
     return words.data ? words.data : iso_strf("not recorded");
 }
 
-static void append_fact(iso_str *out, const char *name, const char *value) {
-    iso_str_append(out, "<dt>");
-    iso_markup_text(out, name);
-    iso_str_append(out, "</dt><dd>");
-    iso_markup_text(out, value);
-    iso_str_append(out, "</dd>\n");
-}
-
 static void append_facts(iso_str *out, const iso_page_data *data) {
     const iso_side_run *run = data->sides->sides[0].runs[0];
     const char *version = iso_side_run_text(run, "version");
@@ -91,11 +83,11 @@ static void append_facts(iso_str *out, const iso_page_data *data) {
     const char *hash = iso_side_run_text(run, "data_hash");
     char *profile = profile_in_words(run);
     iso_str_append(out, "<dl>\n");
-    append_fact(out, "Version", version ? version : "not recorded");
-    append_fact(out, "Numeric profile", profile);
-    if (data->options->machine) append_fact(out, "Machine", data->options->machine);
-    if (dir) append_fact(out, "Prepared data", dir);
-    if (hash) append_fact(out, "Hash of the prepared data", hash);
+    iso_markup_fact(out, "Version", version ? version : "not recorded");
+    iso_markup_fact(out, "Numeric profile", profile);
+    if (data->options->machine) iso_markup_fact(out, "Machine", data->options->machine);
+    if (dir) iso_markup_fact(out, "Prepared data", dir);
+    if (hash) iso_markup_fact(out, "Hash of the prepared data", hash);
     iso_str_append(out, "</dl>\n");
     free(profile);
 }

@@ -60,19 +60,11 @@ static made look_at_runs(const iso_study_page *page) {
     return out;
 }
 
-static void append_fact(iso_str *out, const char *name, const char *value) {
-    iso_str_append(out, "<dt>");
-    iso_markup_text(out, name);
-    iso_str_append(out, "</dt><dd>");
-    iso_markup_text(out, value);
-    iso_str_append(out, "</dd>\n");
-}
-
 static void append_values(iso_str *out, const char *name, const json_t *values) {
     iso_str text = {0};
     for (size_t i = 0; i < json_array_size(values); i++)
         iso_str_appendf(&text, "%s%s", i ? "; " : "", json_string_value(json_array_get(values, i)));
-    append_fact(out, name, text.len ? text.data : "not recorded");
+    iso_markup_fact(out, name, text.len ? text.data : "not recorded");
     iso_str_release(&text);
 }
 
@@ -82,9 +74,9 @@ static void append_facts(iso_str *out, const made *m) {
     append_values(out, "Version", m->versions);
     append_values(out, "Numeric profile", m->profiles);
     append_values(out, "Hash of the prepared data", m->data);
-    append_fact(out, "Time of all runs together (h:min:s)", iso_str_duration(hours, m->wall_s));
-    append_fact(out, "Training compute together (FLOPs)", iso_number_power(number, m->flops));
-    append_fact(out, "Tokens trained on together", iso_number_count(number, m->tokens));
+    iso_markup_fact(out, "Time of all runs together (h:min:s)", iso_str_duration(hours, m->wall_s));
+    iso_markup_fact(out, "Training compute together (FLOPs)", iso_number_power(number, m->flops));
+    iso_markup_fact(out, "Tokens trained on together", iso_number_count(number, m->tokens));
     iso_str_append(out, "</dl>\n");
 }
 

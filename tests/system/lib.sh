@@ -170,3 +170,13 @@ wait_for_steps() { # run, number, process: false if the process ends first
         sleep 0.01
     done
 }
+
+# Every run's fingerprint in a study, and what the study chose.
+study_prints() { # folder
+    local run
+    for run in "$1"/runs/*; do
+        echo "run $(basename "$run")"
+        fingerprint "$run" || return 1
+    done
+    [ ! -d "$1/steps" ] || cat "$1"/steps/*
+}

@@ -30,15 +30,6 @@ parts:
            granularity: [1, 2], zeta: [16], mu: [15], dense_zeta: [8, 32], dense_alpha: [2, 4], dense_head_dim: [16]}
 YAML
 
-prints() { # folder
-    local run
-    for run in "$1"/runs/*; do
-        echo "run $(basename "$run")"
-        fingerprint "$run" || return 1
-    done
-    cat "$1"/steps/*
-}
-
 files() { # folder
     find "$1/runs" -type f ! -name log.txt -printf '%P %T@ %s\n' | sort
 }
@@ -72,7 +63,7 @@ for side in dense moe-20; do
         calm/manifest.json | grep "^$side-" | while read -r run; do jq .lr_multiplier "calm/runs/$run/summary.json"; done |
         sort -u)" = "$best" ]
 done
-prints calm >calm.prints
+study_prints calm >calm.prints
 files calm >calm.files
 expect "method: again, there is nothing to do" 0 'audit of scan: strict' -- isomoe study run method.yaml --out calm
 files calm >calm.again
@@ -94,7 +85,7 @@ for i in 1 2 3 4; do
     wait $pid 2>/dev/null >&2
 done
 expect "method: killed $kills times, it goes on" 0 'audit of scan: strict' -- isomoe study run method.yaml --out killed
-prints killed >killed.prints
+study_prints killed >killed.prints
 same "method: with the same bits in every run and choice" calm.prints killed.prints
 
 # --- grown, changed ---

@@ -23,16 +23,6 @@ machine: {parallel: 2}
 YAML
 study=$(realpath "${STUDY:-tiny.yaml}")
 
-# Every run's fingerprint, and what the study chose.
-prints() { # folder
-    local run
-    for run in "$1"/runs/*; do
-        echo "run $(basename "$run")"
-        fingerprint "$run" || return 1
-    done
-    [ ! -d "$1/steps" ] || cat "$1"/steps/*
-}
-
 states() { # folder: "finished 6"
     jq -r '.runs[].state' "$1/manifest.json" | sort | uniq -c | awk '{print $2, $1}'
 }
@@ -57,7 +47,7 @@ check "study: the manifest is complete" jq -e '.complete and all(.runs[]; .state
     calm/manifest.json
 check "study: every run has its folder, and every folder its run" \
     diff <(jq -r '.runs[].name' calm/manifest.json | sort) <(ls calm/runs | sort)
-prints calm >calm.prints
+study_prints calm >calm.prints
 find calm/runs -type f -printf '%p %T@ %s\n' | sort >calm.files
 expect "study: again, there is nothing to do" 0 'audit of scan: strict' -- isomoe study run "$study" --out calm
 find calm/runs -type f -printf '%p %T@ %s\n' | sort >calm.files.again
@@ -82,7 +72,7 @@ while [ $kills -lt "$KILLS" ] && [ $((tries++)) -lt $((4 * KILLS)) ]; do
 done
 echo "figure killed: $kills SIGKILLs"
 expect "study: killed $kills times, it goes on at once" 0 'audit of scan: strict' -- isomoe study run "$study" --out killed
-prints killed >killed.prints
+study_prints killed >killed.prints
 same "study: killed, with the same bits in every run" calm.prints killed.prints
 check "study: killed, none is lost" [ "$(states killed)" = "finished $n_runs" ]
 finished killed | sort >killed.at-end
@@ -106,7 +96,7 @@ check "study: Ctrl-C ends with 75" test $? -eq 75
 check "study: and says how to go on" grep -q 'run the same command to go on' asked.log
 if [ -z "${STUDY:-}" ]; then
     expect "study: goes on" 0 'audit of scan: strict' -- isomoe study run "$study" --out asked
-    prints asked >asked.prints
+    study_prints asked >asked.prints
     same "study: asked to stop, with the same bits" calm.prints asked.prints
 fi
 sed 's/data: 50K}/data: 60K}/; s/data: 1M}/data: 2M}/' "$study" >other.yaml
@@ -164,7 +154,7 @@ full_disk() {
     check "full disk: it says so" grep -qi 'space\|disk is full' disk.log
     rm disk/ballast
     expect "full disk: with room again it goes on" 0 'audit of scan: strict' -- isomoe study run "$study" --out disk/study
-    prints disk/study >disk.prints
+    study_prints disk/study >disk.prints
     same "full disk: with the same bits" calm.prints disk.prints
 }
 full_disk
