@@ -168,14 +168,6 @@ VEC_INLINE void attention_rows(float *out, int64_t ld, int64_t n_padded, const n
     memset(out + n * ld / NUMBERS, 0, (size_t)((n_padded - n) * ld / NUMBERS) * sizeof *out);
 }
 
-#if NUMBERS == 2
-/* Two rows of numbers as words. */
-VEC_INLINE vec pair_halves(half_lanes even, half_lanes odd) {
-    return (vec)(__builtin_convertvector(even, word_lanes) |
-                 __builtin_convertvector(odd, word_lanes) << 16);
-}
-#endif
-
 /* out (n_padded / NUMBERS,ld words) = in; of floats, scale in. n_padded is even. */
 VEC_INLINE void attention_pairs(float *out, int64_t ld, int64_t n_padded, const number *in,
                                 int64_t ld_in, int64_t n, int64_t d, float scale) {
@@ -187,7 +179,7 @@ VEC_INLINE void attention_pairs(float *out, int64_t ld, int64_t n_padded, const 
             const number *row = in + i * ld_in + c;
             half_lanes odd = {0};
             if (i + 1 < n) odd = half_load(row + ld_in, d - c);
-            vec_store(out + i / 2 * ld + c, pair_halves(half_load(row, d - c), odd));
+            vec_store(out + i / 2 * ld + c, half_pair(half_load(row, d - c), odd));
         }
     int64_t end = (n + 1) / 2;
     memset(out + end * ld, 0, (size_t)((n_padded / 2 - end) * ld) * sizeof *out);
