@@ -269,12 +269,10 @@ static iso_status train_all(const compare_args *args, const iso_comparison *c) {
 
 /* "AMD EPYC, 2 processors". */
 static char *machine_line(void) {
-    char line[512], name[256] = "unknown processor";
-    FILE *info = fopen("/proc/cpuinfo", "re");
-    while (info && fgets(line, sizeof line, info))
-        if (sscanf(line, "model name : %255[^\n]", name) == 1) break;
-    if (info) fclose(info);
-    return iso_strf("%s, %d processors", name, iso_machine_n_threads());
+    char *name = iso_machine_processor();
+    char *line = iso_strf("%s, %d processors", name, iso_machine_n_threads());
+    free(name);
+    return line;
 }
 
 static iso_status conclude(const compare_args *args, const iso_comparison *c, const char *command) {

@@ -114,7 +114,7 @@ typedef struct request {
 
 /* Scores; saves and measures the routing if that is asked for; prints. */
 static iso_status score_set(iso_trainer *trainer, const iso_eval_set *set, int64_t step,
-                            const request *asked, double *load) {
+                            const request *asked) {
     iso_eval_result result = {0};
     iso_route_counter *routes = NULL;
     iso_routing_measures measures = {0};
@@ -123,7 +123,7 @@ static iso_status score_set(iso_trainer *trainer, const iso_eval_set *set, int64
     if (has_routes)
         status =
             iso_route_counter_create(&routes, &trainer->config.model, set->samples, set->n_domains);
-    if (status == ISO_OK) status = iso_evaluate(trainer, set, &result, load, routes);
+    if (status == ISO_OK) status = iso_evaluate(trainer, set, &result, NULL, routes);
     if (status == ISO_OK && has_routes) {
         const iso_route_counts *counts = iso_route_counter_counts(routes);
         status = iso_route_file_save(asked->routing, step, set->hash, counts);
@@ -140,22 +140,19 @@ static iso_status score_set(iso_trainer *trainer, const iso_eval_set *set, int64
 }
 
 static iso_status score(iso_trainer *trainer, int64_t step, const request *asked) {
-    const iso_shape *s = &trainer->config.model;
     iso_dataset dataset;
     iso_eval_set set = {0};
     if (asked->routing[0] && !trainer->is_moe)
         return iso_fail(ISO_ERR_USAGE, "--routing: this model is dense, it has no router");
     ISO_TRY(iso_dataset_open(&dataset,
                              asked->data_dir[0] ? asked->data_dir : trainer->config.data.dir));
-    double *load = calloc((size_t)(s->num_hidden_layers * s->num_experts + 1), sizeof *load);
-    iso_status status = load ? check_dataset(trainer, &dataset)
-                             : iso_fail(ISO_ERR_MEMORY, "cannot allocate the router's record");
+    iso_status status = check_dataset(trainer, &dataset);
     if (status == ISO_OK)
-        status = iso_eval_set_create(&set, &dataset, s->max_position_embeddings, asked->max_tokens);
-    if (status == ISO_OK) status = score_set(trainer, &set, step, asked, load);
+        status = iso_eval_set_create(&set, &dataset, trainer->config.model.max_position_embeddings,
+                                     asked->max_tokens);
+    if (status == ISO_OK) status = score_set(trainer, &set, step, asked);
     iso_eval_set_free(&set);
     iso_dataset_close(&dataset);
-    free(load);
     return status;
 }
 

@@ -21,6 +21,7 @@
 #include "base/threads.h"
 
 #include "base/clock.h"
+#include "base/str.h"
 
 #include <limits.h>
 #include <linux/futex.h>
@@ -29,6 +30,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -240,4 +242,13 @@ int iso_machine_n_threads(void) {
     if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
     long n = sysconf(_SC_NPROCESSORS_ONLN); /* more than CPU_SETSIZE processors */
     return n > 0 && n < INT_MAX ? (int)n : 1;
+}
+
+char *iso_machine_processor(void) {
+    char line[512], name[256] = "unknown processor";
+    FILE *info = fopen("/proc/cpuinfo", "re");
+    while (info && fgets(line, sizeof line, info))
+        if (sscanf(line, "model name : %255[^\n]", name) == 1) break;
+    if (info) fclose(info);
+    return iso_strf("%s", name);
 }

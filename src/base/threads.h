@@ -32,4 +32,8 @@ void iso_pool_run(iso_pool *pool, int64_t n_pieces, iso_piece_fn fn, void *ctx);
 /* How many processors this process may use. */
 int iso_machine_n_threads(void);
 
+/* The processor's name as /proc/cpuinfo has it, "unknown processor" where it has none; the caller
+ * frees it. */
+char *iso_machine_processor(void);
+
 #endif

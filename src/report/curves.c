@@ -172,18 +172,6 @@ void iso_figure_training_loss(iso_str *out, const iso_page_data *data) {
     curves_release(&all);
 }
 
-/* Equal-weight mean of an evaluation row's BPC over the named domains, as the headline is. */
-static double eval_bpc(const iso_eval_row *row) {
-    double sum = 0.0;
-    int64_t n = 0;
-    for (int64_t i = 0; i < row->n_scores; i++)
-        if (row->n_scores == 1 || !iso_domain_is_holdout(row->scores[i].domain)) {
-            sum += row->scores[i].bpc;
-            n++;
-        }
-    return n > 0 ? sum / (double)n : NAN;
-}
-
 static int64_t n_evals_before_end(const iso_run *run) {
     int64_t n = run->n_evals;
     while (n > 0 && run->evals[n - 1].is_final) n--;
@@ -205,7 +193,7 @@ static curve eval_curve(const iso_side *side) {
         out.high[p] = -INFINITY;
         double sum = 0.0;
         for (int64_t i = 0; i < side->n_runs; i++) {
-            double y = eval_bpc(&side->runs[i]->run.evals[p]);
+            double y = iso_eval_row_headline(&side->runs[i]->run.evals[p]).bpc;
             sum += y;
             out.low[p] = fmin(out.low[p], y);
             out.high[p] = fmax(out.high[p], y);

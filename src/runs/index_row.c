@@ -253,24 +253,14 @@ static void take_live_progress(iso_index_row *row) {
     if (recent_ms > 0) row->tokens_per_s = 1e3 * (double)(n_recent * row->batch_tokens) / recent_ms;
 }
 
-/* The headline of an evaluation row, as the ledger's (train/evaluate.c): equal weights over the
- * named domains, over the hold-out where there is no other. */
 static void take_last_evaluation(iso_index_row *row) {
     if (row->run.n_evals == 0) return;
     const iso_eval_row *eval = &row->run.evals[row->run.n_evals - 1];
-    double bpb = 0, bpc = 0;
-    int64_t n = 0;
-    for (int64_t i = 0; i < eval->n_scores; i++) {
-        const iso_score *score = &eval->scores[i];
-        if (eval->n_scores > 1 && strcmp(score->domain, ISO_HOLDOUT) == 0) continue;
-        bpb += score->bpb;
-        bpc += score->bpc;
-        n++;
-    }
-    if (n == 0) return;
+    if (eval->n_scores == 0) return;
+    iso_score headline = iso_eval_row_headline(eval);
     row->eval_step = eval->step;
-    row->eval_bpb = bpb / (double)n;
-    row->eval_bpc = bpc / (double)n;
+    row->eval_bpb = headline.bpb;
+    row->eval_bpc = headline.bpc;
 }
 
 static void take_rows(iso_index_row *row, const char *root) {

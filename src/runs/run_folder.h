@@ -56,4 +56,8 @@ bool iso_run_has_diverged(const char *dir);
 iso_status iso_run_open(iso_run *out, const char *dir);
 void iso_run_close(iso_run *run);
 
+/* The headline of an evaluation row: every score's mean over the named domains in equal weights,
+ * the hold-out's where there is no other; NaN without any. Its `domain` is NULL. */
+iso_score iso_eval_row_headline(const iso_eval_row *row);
+
 #endif

@@ -7,8 +7,10 @@
 
 #include "base/fileio.h"
 #include "base/str.h"
+#include "data/dataset.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -287,4 +289,21 @@ bool iso_run_is_finished(const char *dir) {
 
 bool iso_run_has_diverged(const char *dir) {
     return has_state(dir, "diverged");
+}
+
+/* --- the headline --- */
+
+iso_score iso_eval_row_headline(const iso_eval_row *row) {
+    iso_score sum = {0};
+    double n = 0;
+    for (int64_t i = 0; i < row->n_scores; i++) {
+        const iso_score *score = &row->scores[i];
+        if (row->n_scores > 1 && strcmp(score->domain, ISO_HOLDOUT) == 0) continue;
+        sum.loss += score->loss;
+        sum.bpb += score->bpb;
+        sum.bpc += score->bpc;
+        n++;
+    }
+    if (n == 0) return (iso_score){.loss = NAN, .bpb = NAN, .bpc = NAN};
+    return (iso_score){.loss = sum.loss / n, .bpb = sum.bpb / n, .bpc = sum.bpc / n};
 }

@@ -66,17 +66,6 @@ static iso_status add_ends(iso_findings_build *b) {
 
 /* --- courses --- */
 
-static double headline(const iso_eval_row *row) {
-    double sum = 0.0;
-    int64_t n = 0;
-    for (int64_t i = 0; i < row->n_scores; i++) {
-        if (row->n_scores > 1 && iso_domain_is_holdout(row->scores[i].domain)) continue;
-        sum += row->scores[i].bpc;
-        n++;
-    }
-    return sum / (double)n;
-}
-
 /* Evaluations on the way, a mean over the seeds that have them all; the final one has another
  * sample of text. */
 static iso_status add_course(iso_finding_figure *figure, const iso_side *side) {
@@ -92,7 +81,7 @@ static iso_status add_course(iso_finding_figure *figure, const iso_side *side) {
         for (int64_t j = 0; j < side->n_runs; j++) {
             const iso_run *run = &side->runs[j]->run;
             if (i >= run->n_evals || run->evals[i].step != first->evals[i].step) continue;
-            sum += headline(&run->evals[i]);
+            sum += iso_eval_row_headline(&run->evals[i]).bpc;
             n++;
         }
         points[series.n++] = (iso_series_point){.x = per_step * (double)first->evals[i].step,

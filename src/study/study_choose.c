@@ -57,17 +57,6 @@ iso_status iso_halves_read(iso_halves *out, const char *run_dir, iso_study_selec
     return iso_fail(ISO_ERR_DATA, "%s/evaluation.json: no scores to choose by", run_dir);
 }
 
-static double headline(const iso_eval_row *row) {
-    double sum = 0;
-    int64_t n = 0;
-    for (int64_t i = 0; i < row->n_scores; i++) {
-        if (strcmp(row->scores[i].domain, ISO_HOLDOUT) == 0 && row->n_scores > 1) continue;
-        sum += row->scores[i].bpc;
-        n++;
-    }
-    return sum / (double)n;
-}
-
 /* Both evaluate ten times on the way, at the same parts of their runs: the i-th against the i-th.
  */
 static int64_t find_hopeless(const iso_run *run, int64_t planned_steps, const iso_run *guard,
@@ -75,8 +64,8 @@ static int64_t find_hopeless(const iso_run *run, int64_t planned_steps, const is
     for (int64_t i = 0; i < run->n_evals && i < guard->n_evals; i++) {
         const iso_eval_row *own = &run->evals[i], *other = &guard->evals[i];
         if (own->is_final || other->is_final) break;
-        if (2 * own->step >= planned_steps && headline(own) > headline(other) + margin)
-            return own->step;
+        double behind = iso_eval_row_headline(own).bpc - iso_eval_row_headline(other).bpc;
+        if (2 * own->step >= planned_steps && behind > margin) return own->step;
     }
     return 0;
 }

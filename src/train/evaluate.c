@@ -76,7 +76,7 @@ static void score_domain(iso_trainer *trainer, const iso_eval_sample *sample, in
         iso_eval_sample_fill(sample, first, n, inputs, targets);
         if (routes) iso_route_counter_aim(routes, i_domain, first, n, inputs, targets);
         iso_model_score(trainer->model, inputs, targets, n, trainer->nats);
-        if (trainer->is_moe) add_load(trainer->model, expert_load);
+        if (expert_load && trainer->is_moe) add_load(trainer->model, expert_load);
         for (int64_t w = 0; w < n; w++) {
             double nats = 0;
             for (int64_t i = 0; i < S; i++) nats += trainer->nats[w * S + i];
@@ -128,7 +128,8 @@ iso_status iso_evaluate(iso_trainer *trainer, const iso_eval_set *set, iso_eval_
     iso_status status = inputs && targets && out->domains
                             ? ISO_OK
                             : iso_fail(ISO_ERR_MEMORY, "cannot allocate the evaluation's buffers");
-    for (int64_t i = 0; i < s->num_hidden_layers * s->num_experts; i++) expert_load[i] = 0;
+    size_t n_load = (size_t)(s->num_hidden_layers * s->num_experts);
+    if (expert_load) memset(expert_load, 0, n_load * sizeof *expert_load);
     if (routes) iso_model_watch_routing(trainer->model, iso_route_counter_add, routes);
     for (int64_t i = 0; i < set->n_domains && status == ISO_OK; i++) {
         status = result_alloc(&out->domains[i], &set->samples[i]);
@@ -138,7 +139,7 @@ iso_status iso_evaluate(iso_trainer *trainer, const iso_eval_set *set, iso_eval_
                          &out->domains[i]);
     }
     if (routes) iso_model_watch_routing(trainer->model, NULL, NULL);
-    normalise_load(s, expert_load);
+    if (expert_load) normalise_load(s, expert_load);
     free(inputs);
     free(targets);
     if (status != ISO_OK)

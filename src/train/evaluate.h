@@ -43,7 +43,8 @@ typedef struct iso_eval_result {
     const iso_domain_result *holdout; /* NULL if there is none */
 } iso_eval_result;
 
-/* expert_load (L,E) becomes each MoE layer's shares of the routed tokens; may be NULL if dense.
+/* expert_load (L,E) becomes each MoE layer's shares of the routed tokens, of a trainer that can
+ * train (one that only scores keeps no layer's routing); NULL: nobody asks.
  * `routes` (made for this set) takes where every scored token went; NULL: nobody asks. */
 iso_status iso_evaluate(iso_trainer *trainer, const iso_eval_set *set, iso_eval_result *out,
                         double *expert_load, iso_route_counter *routes);
