@@ -33,6 +33,7 @@ char *iso_table_data_name(const char *key) {
 #define BAR_HEIGHT 34.0
 #define BAR_MARGIN 86.0 /* for the numbers at both ends */
 #define BAR_Y      12.0
+#define BAR_LABEL  48.0 /* a number beside an end, its distance too */
 
 typedef struct bar {
     double from, to; /* of the drawing's axis */
@@ -74,6 +75,13 @@ static void append_end(iso_str *out, double x, bool is_open, double direction) {
         iso_str_appendf(out, "<path class=\"line s1\" d=\"M%.1f %.1fv10\"/>\n", x, BAR_Y - 5.0);
 }
 
+/* Where an end's number begins: not across the line at zero, but beyond it. */
+static double label_x(const bar *b, double end, double direction) {
+    double zero = bar_x(b, 0.0), distance = (zero - end) * direction;
+    bool is_across = b->from <= 0.0 && b->to >= 0.0 && distance > 0.0 && distance < BAR_LABEL;
+    return is_across ? zero + 6.0 * direction : end + 9.0 * direction;
+}
+
 static void append_bar(iso_str *out, const iso_finding_verdict *v, const char *id) {
     char text[ISO_NUMBER_BYTES];
     bool has_low = isfinite(v->low), has_high = isfinite(v->high);
@@ -99,11 +107,11 @@ static void append_bar(iso_str *out, const iso_finding_verdict *v, const char *i
     }
     if (has_low)
         iso_svg_text(
-            out, "small halo", left - 9.0, BAR_Y + 4.5, "end",
+            out, "small halo", label_x(&b, left, -1.0), BAR_Y + 4.5, "end",
             iso_finding_value(text, v->low, v->low, has_high ? v->high : v->value, is_percent));
     if (has_high)
         iso_svg_text(
-            out, "small halo", right + 9.0, BAR_Y + 4.5, "start",
+            out, "small halo", label_x(&b, right, 1.0), BAR_Y + 4.5, "start",
             iso_finding_value(text, v->high, has_low ? v->low : v->value, v->high, is_percent));
     if (isfinite(v->value))
         iso_str_appendf(out, "<circle class=\"dot s1\" cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>\n",

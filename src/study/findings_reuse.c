@@ -68,6 +68,15 @@ static iso_status add_row(const reuse_part *p, iso_finding_table *table,
     return status;
 }
 
+static char *caption_of(const iso_findings_view *view) {
+    if (!view->sides.audit) return "A side alone: losses without a comparison.";
+    if (!is_equal(view))
+        return "The audit finds these runs not equal: losses without a comparison.";
+    return "Losses are means over seeds, with the 95\xc2\xa0% of training noise pooled over "
+           "configurations; gaps are dense minus MoE, positive where the MoE is better, with "
+           "training and evaluation noise.";
+}
+
 static iso_status add_table(const reuse_part *p, const iso_findings_view *view) {
     static iso_finding_column columns[] = {
         {"side", NULL, -1, false},
@@ -90,16 +99,11 @@ static iso_status add_table(const reuse_part *p, const iso_findings_view *view) 
     iso_finding_table *table;
     char *key = iso_strf("reuse-%s%s", scheme_of(view), p->suffix);
     char *title = iso_strf("Data reuse: %s", scheme_of(view));
-    const iso_finding_table empty = {
-        .key = key,
-        .title = title,
-        .caption = is_equal(view)
-                       ? "Losses are means over seeds, with the 95\xc2\xa0% of training noise "
-                         "pooled over configurations; gaps are dense minus MoE, positive where the "
-                         "MoE is better, with training and evaluation noise."
-                       : "The audit finds these runs not equal: losses without a comparison.",
-        .n_columns = sizeof columns / sizeof *columns,
-        .columns = columns};
+    const iso_finding_table empty = {.key = key,
+                                     .title = title,
+                                     .caption = caption_of(view),
+                                     .n_columns = sizeof columns / sizeof *columns,
+                                     .columns = columns};
     iso_status status = iso_findings_table(p->b->out, &table, &empty);
     for (int64_t i = 0; i < view->sides.n && status == ISO_OK; i++)
         status = add_row(p, table, view, &view->sides.sides[i]);
@@ -347,7 +351,7 @@ static iso_status add_rates(const reuse_part *p, bool strict_only, bool gaps) {
                         : "Points are means over seeds, bars the 95\xc2\xa0% of training noise "
                           "pooled over configurations.",
         .x = {"activation rate", NULL, true, true},
-        .y = {gaps ? "gap to dense (dense minus MoE)" : "loss", ISO_FINDINGS_UNIT, false, false}};
+        .y = {gaps ? "gap, dense minus MoE" : "loss", ISO_FINDINGS_UNIT, false, false}};
     iso_finding_figure *figure;
     iso_status status = iso_findings_figure(p->b->out, &figure, &empty);
     free(key);

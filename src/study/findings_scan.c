@@ -213,8 +213,7 @@ static iso_status add_span(scan_part *p, iso_finding_figure *figure) {
 
 static const iso_finding_axis rate_axis = {"activation rate", NULL, true, true};
 static const iso_finding_axis loss_axis = {"loss", ISO_FINDINGS_UNIT, false, false};
-static const iso_finding_axis gap_axis = {"gap to dense (dense minus MoE)", ISO_FINDINGS_UNIT,
-                                          false, false};
+static const iso_finding_axis gap_axis = {"gap, dense minus MoE", ISO_FINDINGS_UNIT, false, false};
 
 static iso_status add_losses(scan_part *p) {
     iso_finding_figure *figure;

@@ -200,11 +200,13 @@ char *iso_seed_control_say(const iso_seed_control *control) {
     char low[ISO_NUMBER_BYTES], high[ISO_NUMBER_BYTES];
     iso_str out = {0};
     iso_str_appendf(&out,
-                    "A/A control: of %lld comparisons of one configuration with itself (%lld seeds "
+                    "A/A control: of %lld %s of one configuration with itself (%lld seeds "
                     "a side), %lld called it different (%s to %s, " LEVEL_95_F "; 5\xc2\xa0%% are "
                     "expected). Two such sides must differ by ",
-                    (long long)control->n_pairs, (long long)control->n_seeds,
-                    (long long)control->n_alarms, iso_number_percent(low, control->rate_low, 0),
+                    (long long)control->n_pairs,
+                    control->n_pairs == 1 ? "comparison" : "comparisons",
+                    (long long)control->n_seeds, (long long)control->n_alarms,
+                    iso_number_percent(low, control->rate_low, 0),
                     iso_number_percent(high, control->rate_high, 0));
     append_short(&out, control->half);
     iso_str_append(&out, " " UNIT " to count as different; seed noise ");
