@@ -70,7 +70,7 @@ void iso_ffn_fwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int
     int64_t H = model->shape.hidden_size;
     iso_field down = (iso_field)(gate + 2);
     iso_tensor gate_up = iso_model_act(model, acts->gate_up, T, 2 * F);
-    iso_tensor hidden = iso_model_act(model, acts->hidden, T, F);
+    iso_tensor hidden = iso_model_act(model, model->temps.hidden, T, F);
     iso_linear_fwd(ex, gate_up, iso_no_tensor(), iso_model_act(model, acts->norm2, T, H),
                    iso_model_weight(model, gate, layer, 2 * F, H), component);
     iso_swiglu_fwd(ex, hidden, gate_up, iso_no_tensor());
@@ -89,13 +89,13 @@ void iso_ffn_bwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int
     iso_tensor d_norm = iso_model_mat(model, model->temps.d_norm, T, H);
     iso_tensor d_gate_up = iso_model_act(model, model->temps.d_wide, T, 2 * F);
     iso_tensor d_hidden = iso_model_act(model, model->temps.d_hidden, T, F);
-    iso_tensor hidden = iso_model_act(model, acts->hidden, T, F);
+    iso_tensor hidden = iso_model_act(model, model->temps.hidden, T, F);
     iso_linear_bwd_input(ex, d_hidden, false, d, iso_model_weight(model, down, layer, H, F),
                          component);
+    iso_swiglu_bwd(ex, d_gate_up, iso_no_tensor(), hidden, d_hidden,
+                   iso_model_act(model, acts->gate_up, T, 2 * F), iso_no_tensor());
     iso_linear_bwd_weight(ex, iso_model_grad(model, down, layer, H, F), model->grads_are_set, d,
                           hidden, component);
-    iso_swiglu_bwd(ex, d_gate_up, iso_no_tensor(), d_hidden,
-                   iso_model_act(model, acts->gate_up, T, 2 * F), iso_no_tensor());
     iso_linear_bwd_weight(ex, iso_model_grad(model, gate, layer, 2 * F, H), model->grads_are_set,
                           d_gate_up, iso_model_act(model, acts->norm2, T, H), component);
     iso_linear_bwd_input(ex, d_norm, accumulate, d_gate_up,

@@ -31,8 +31,7 @@ void iso_attention_block_bwd(iso_model *model, int64_t layer, iso_tensor x, int6
 void iso_dense_block_fwd(iso_model *model, int64_t layer, int64_t T);
 void iso_dense_block_bwd(iso_model *model, int64_t layer, int64_t T);
 
-/* A SwiGLU of width F from `fields` = gate: y = residual + down(...), keeping gate_up and hidden.
- */
+/* A SwiGLU of width F from `fields` = gate: y = residual + down(...), keeping gate_up. */
 void iso_ffn_fwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int64_t T,
                  iso_component component);
 /* dn (temps.d_norm) = or += the gradient of the SwiGLU's input, from temps.d_stream. */

@@ -81,7 +81,6 @@ static void place_layer(iso_model *model, int64_t i_layer) {
     bool is_moe = iso_shape_layer_is_moe(s, i_layer);
     int64_t F = is_moe ? s->shared_expert_intermediate_size : s->intermediate_size;
     acts->gate_up = take_act(model, T * 2 * F);
-    acts->hidden = take_act(model, T * F);
     acts->out = take(model, T * H);
     if (!is_moe) return;
     int64_t E = s->num_experts, K = s->num_experts_per_tok, De = s->moe_intermediate_size;
@@ -91,7 +90,6 @@ static void place_layer(iso_model *model, int64_t i_layer) {
     acts->row_gate = take(model, R);
     acts->aux_grad = take(model, model->max_sequences * E);
     acts->expert_gate_up = take_act(model, R * 2 * De);
-    acts->expert_hidden = take_act(model, R * De);
     iso_arena *arena = &model->act_arena;
     acts->routing = (iso_routing){.T = T, .E = E, .K = K};
     acts->routing.expert = iso_arena_take(arena, R, sizeof(int32_t));
@@ -108,8 +106,10 @@ static void place_temps(iso_model *model) {
     iso_model_temps *temps = &model->temps;
     if (E > 0) {
         temps->logits = take(model, T * E);
+        temps->expert_hidden = take_act(model, R * De);
         temps->expert_out = take_act(model, R * H);
     }
+    temps->hidden = take_act(model, T * F);
     if (!model->trains) return;
     temps->d_stream = take(model, T * H);
     if (model->exec->narrow != model->exec->dtype) temps->d_copy = take_act(model, T * H);

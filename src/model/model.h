@@ -16,24 +16,27 @@
 #include "ops/ops.h"
 
 /* What one layer keeps from forward for backward. Letters as shapes: tensor/dims.h. Narrow (ops.h)
- * are norm1, qkv, attended, norm2, gate_up, hidden, expert_gate_up, expert_hidden. */
+ * are norm1, qkv, attended, norm2, gate_up, expert_gate_up. SwiGLU's outputs are not kept: its
+ * backward has them again (ops.h). */
 typedef struct iso_layer_acts {
     void *norm1, *rstd1, *qkv, *attended, *lse; /* (T,H) (T) (T,3H) (T,H) (B*A,S) */
     void *middle, *norm2, *rstd2;               /* (T,H) residual after attention, (T,H) (T) */
-    void *gate_up, *hidden;                     /* dense: (T,2F) (T,F); shared: (T,2Dse) (T,Dse) */
+    void *gate_up;                              /* dense: (T,2F); shared: (T,2Dse) */
     void *probs, *gate, *row_gate, *aux_grad;   /* (T,E) (T,K) (R) (groups,E) */
-    void *expert_gate_up, *expert_hidden;       /* (R,2De) (R,De) */
+    void *expert_gate_up;                       /* (R,2De) */
     void *out;                                  /* (T,H) residual after the layer */
     iso_routing routing;
 } iso_layer_acts;
 
-/* Memory of the gradient flow, shared by all layers. Narrow are d_wide, d_hidden, and those after
- * expert_out. */
+/* Memory that all layers share: SwiGLU's outputs, the gradient flow. Narrow are hidden, d_wide,
+ * d_hidden, and those from expert_hidden on. */
 typedef struct iso_model_temps {
+    void *hidden;                                /* (T,F) of the widest FFN, shared experts too */
     void *d_stream, *d_norm, *d_wide, *d_hidden; /* (T,H) (T,H) (T,max) (T,max) */
     void *d_copy;              /* (T,H) narrow copy of d_stream, NULL where that is narrow itself */
     void *logits, *d_row_gate; /* (T,E) (R) */
-    void *expert_out, *d_expert_gate_up, *d_expert_hidden; /* (R,H) (R,2De) (R,De) */
+    void *expert_hidden, *expert_out;         /* (R,De) (R,H) */
+    void *d_expert_gate_up, *d_expert_hidden; /* (R,2De) (R,De) */
 } iso_model_temps;
 
 struct iso_model;

@@ -62,7 +62,7 @@ void iso_moe_block_fwd(iso_model *model, int64_t layer, int64_t T, int64_t n_gro
     iso_tensor middle = iso_model_mat(model, acts->middle, T, z.H);
     iso_tensor out = iso_model_mat(model, acts->out, T, z.H);
     iso_tensor gate_up = iso_model_act(model, acts->expert_gate_up, z.R, 2 * z.De);
-    iso_tensor hidden = iso_model_act(model, acts->expert_hidden, z.R, z.De);
+    iso_tensor hidden = iso_model_act(model, model->temps.expert_hidden, z.R, z.De);
     iso_tensor expert_out = iso_model_act(model, model->temps.expert_out, z.R, z.H);
     iso_norm_fwd(ex, norm, iso_model_vec(model, acts->rstd2, T), middle,
                  iso_model_weight(model, ISO_FIELD_NORM2, layer, z.H, 0),
@@ -88,16 +88,16 @@ static void experts_bwd(iso_model *model, int64_t layer, int64_t T) {
     const iso_routing *rt = &acts->routing;
     iso_tensor d = iso_model_d_stream(model, T);
     iso_tensor d_rows = iso_model_act(model, model->temps.expert_out, z.R, z.H);
+    iso_tensor hidden = iso_model_act(model, model->temps.expert_hidden, z.R, z.De);
     iso_tensor d_hidden = iso_model_act(model, model->temps.d_expert_hidden, z.R, z.De);
     iso_tensor d_gate_up = iso_model_act(model, model->temps.d_expert_gate_up, z.R, 2 * z.De);
     iso_tensor gate_up = iso_model_act(model, acts->expert_gate_up, z.R, 2 * z.De);
     iso_grouped_bwd_input(ex, d_hidden, d, true,
                           expert_weight(model, ISO_FIELD_EXPERT_DOWN, layer, &z, z.H, z.De), rt);
+    iso_swiglu_bwd(ex, d_gate_up, iso_model_vec(model, model->temps.d_row_gate, z.R), hidden,
+                   d_hidden, gate_up, iso_model_vec(model, acts->row_gate, z.R));
     iso_grouped_bwd_weight(ex, expert_grad(model, ISO_FIELD_EXPERT_DOWN, layer, &z, z.H, z.De),
-                           model->grads_are_set, d, true,
-                           iso_model_act(model, acts->expert_hidden, z.R, z.De), false, rt);
-    iso_swiglu_bwd(ex, d_gate_up, iso_model_vec(model, model->temps.d_row_gate, z.R), d_hidden,
-                   gate_up, iso_model_vec(model, acts->row_gate, z.R));
+                           model->grads_are_set, d, true, hidden, false, rt);
     iso_grouped_bwd_weight(ex, expert_grad(model, ISO_FIELD_EXPERT_GATE, layer, &z, 2 * z.De, z.H),
                            model->grads_are_set, d_gate_up, false,
                            iso_model_act(model, acts->norm2, T, z.H), true, rt);

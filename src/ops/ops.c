@@ -201,16 +201,18 @@ void iso_swiglu_fwd(iso_exec *ex, iso_tensor h, iso_tensor gu, iso_tensor row_sc
     op_end(ex, ISO_OP_SWIGLU_FWD, t0, bytes(&h) + bytes(&gu) + bytes(&row_scale));
 }
 
-void iso_swiglu_bwd(iso_exec *ex, iso_tensor dgu, iso_tensor drow_scale, iso_tensor dh,
-                    iso_tensor gu, iso_tensor row_scale) {
+void iso_swiglu_bwd(iso_exec *ex, iso_tensor dgu, iso_tensor drow_scale, iso_tensor h,
+                    iso_tensor dh, iso_tensor gu, iso_tensor row_scale) {
     int64_t rows = dh.dims[0], F = dh.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(is_act(ex, &dh, rows, F) && iso_tensor_is(&gu, dh.dtype, 2, rows, 2 * F, 1));
     ISO_ASSERT(iso_tensor_is(&dgu, dh.dtype, 2, rows, 2 * F, 1));
+    ISO_ASSERT(iso_tensor_is(&h, dh.dtype, 2, rows, F, 1));
     ISO_ASSERT(!row_scale.data == !drow_scale.data);
     ISO_ASSERT(!row_scale.data || iso_tensor_is(&drow_scale, ex->dtype, 1, rows, 1, 1));
-    ex->kernels->swiglu_bwd(ex, dgu, drow_scale, dh, gu, row_scale);
+    ex->kernels->swiglu_bwd(ex, dgu, drow_scale, h, dh, gu, row_scale);
     op_end(ex, ISO_OP_SWIGLU_BWD, t0,
-           bytes(&dgu) + bytes(&dh) + bytes(&gu) + bytes(&row_scale) + bytes(&drow_scale));
+           bytes(&dgu) + bytes(&h) + bytes(&dh) + bytes(&gu) + bytes(&row_scale) +
+               bytes(&drow_scale));
 }
 
 void iso_router_fwd(iso_exec *ex, iso_tensor probs, int32_t *expert, iso_tensor gate,

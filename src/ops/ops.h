@@ -151,8 +151,8 @@ struct iso_kernels {
     void (*attention_bwd)(iso_exec *, void *dqkv, const void *d_o, const void *o, const void *lse,
                           const void *qkv, const iso_attention *);
     void (*swiglu_fwd)(iso_exec *, iso_tensor h, iso_tensor gu, iso_tensor row_scale);
-    void (*swiglu_bwd)(iso_exec *, iso_tensor dgu, iso_tensor drow_scale, iso_tensor dh,
-                       iso_tensor gu, iso_tensor row_scale);
+    void (*swiglu_bwd)(iso_exec *, iso_tensor dgu, iso_tensor drow_scale, iso_tensor h,
+                       iso_tensor dh, iso_tensor gu, iso_tensor row_scale);
     void (*router_fwd)(iso_exec *, void *probs, int32_t *expert, void *gate, const void *logits,
                        int64_t T, int64_t E, int64_t K, bool norm_topk);
     void (*router_bwd)(iso_exec *, void *dlogits, const void *drow_gate, const void *aux_grad,
@@ -229,9 +229,10 @@ void iso_attention_bwd(iso_exec *, iso_tensor dqkv, iso_tensor d_o, iso_tensor o
  * one pass less, and its gradient comes from tensors at hand. */
 void iso_swiglu_fwd(iso_exec *, iso_tensor h, iso_tensor gu, iso_tensor row_scale);
 /* dgu = , drow_scale (rows) = sum over F of dh * silu(g) * u (if row_scale is given); dgu and dh
- * narrow as gu */
-void iso_swiglu_bwd(iso_exec *, iso_tensor dgu, iso_tensor drow_scale, iso_tensor dh, iso_tensor gu,
-                    iso_tensor row_scale);
+ * narrow as gu. h = forward's, bit for bit: the down projection's gradient wants it, and what can
+ * be had here for nothing need not be kept. */
+void iso_swiglu_bwd(iso_exec *, iso_tensor dgu, iso_tensor drow_scale, iso_tensor h, iso_tensor dh,
+                    iso_tensor gu, iso_tensor row_scale);
 
 /* probs (T,E) = softmax(logits); expert (T,K) = top-K, ties to the lowest index, best first;
  * gate (T,K) = probs of those, divided by their sum if norm_topk      (paper, eqs 11-15) */

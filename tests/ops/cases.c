@@ -255,6 +255,7 @@ static void swiglu_bwd_setup(check_case *c) {
     add(c, "dgu", CHECK_OUT, 2, c->T, 2 * c->F, 1, 32)->is_narrow = true;
     add(c, c->flag ? "drow_scale" : "unused", c->flag ? CHECK_OUT : CHECK_IN, 1, c->T, 1, 1,
         32 + 4 * (double)c->F);
+    add(c, "h", CHECK_OUT, 2, c->T, c->F, 1, 16)->is_narrow = true;
     add(c, "dh", CHECK_IN, 2, c->T, c->F, 1, 1)->is_narrow = true;
     add(c, "gu", CHECK_IN, 2, c->T, 2 * c->F, 1, 2)->is_narrow = true;
     add(c, "row_scale", CHECK_IN, 1, c->T, 1, 1, 1);
@@ -264,7 +265,7 @@ static void swiglu_bwd_call(const call *r) {
     iso_tensor none = {0};
     bool scaled = r->c->flag;
     iso_swiglu_bwd(r->ex, tensor(r, 0), scaled ? tensor(r, 1) : none, tensor(r, 2), tensor(r, 3),
-                   scaled ? tensor(r, 4) : none);
+                   tensor(r, 4), scaled ? tensor(r, 5) : none);
 }
 
 /* flag: norm_topk. flag2: logits with many ties (test.c rounds them). */

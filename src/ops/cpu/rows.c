@@ -12,7 +12,7 @@
 typedef struct rows_job {
     float *out, *out2;
     const float *a, *b, *c, *d;
-    void *act_out; /* float or, with is_half, bf16 */
+    void *act_out, *act_out2; /* float or, with is_half, bf16 */
     const void *act_a, *act_b;
     const int32_t *index;
     int64_t n_rows, block_rows, H, K;
@@ -289,6 +289,7 @@ VEC_INLINE void swiglu_bwd_rows(const rows_job *job, bool is_half, int64_t i_pie
             vec d = act_load(job->act_b, is_half, r * F + f, n), s = sigmoid(g), silu = g * s;
             dot += d * silu * u;
             d *= scale;
+            act_store(job->act_out2, is_half, r * F + f, silu * u * scale, n);
             act_store(job->act_out, is_half, gate + f, d * u * s * (1.0f + g * (1.0f - s)), n);
             act_store(job->act_out, is_half, up + f, d * silu, n);
         }
@@ -304,11 +305,12 @@ static void swiglu_bwd_piece(void *ctx, int64_t i_piece, int i_thread) {
         swiglu_bwd_rows(job, false, i_piece);
 }
 
-static void swiglu_bwd(iso_exec *ex, iso_tensor dgu, iso_tensor drow_scale, iso_tensor dh,
-                       iso_tensor gu, iso_tensor row_scale) {
+static void swiglu_bwd(iso_exec *ex, iso_tensor dgu, iso_tensor drow_scale, iso_tensor h,
+                       iso_tensor dh, iso_tensor gu, iso_tensor row_scale) {
     if (ex->measuring) return;
     rows_job job = {.act_out = dgu.data, .out2 = drow_scale.data, .act_a = gu.data};
-    job.act_b = dh.data, job.b = row_scale.data, job.is_half = dh.dtype == ISO_BF16;
+    job.act_out2 = h.data, job.act_b = dh.data, job.b = row_scale.data,
+    job.is_half = dh.dtype == ISO_BF16;
     job.n_rows = dh.dims[0], job.H = dh.dims[1], job.block_rows = cpu_block_rows(2 * job.H);
     run_rows(ex, &job, swiglu_bwd_piece);
 }

@@ -237,11 +237,11 @@ static void swiglu_fwd(iso_exec *ex, iso_tensor h_, iso_tensor gu_, iso_tensor r
 }
 
 /* silu(g) = g s, s = sigmoid(g);  silu'(g) = s (1 + g (1 - s)) */
-static void swiglu_bwd(iso_exec *ex, iso_tensor dgu_, iso_tensor drow_scale_, iso_tensor dh_,
-                       iso_tensor gu_, iso_tensor row_scale_) {
+static void swiglu_bwd(iso_exec *ex, iso_tensor dgu_, iso_tensor drow_scale_, iso_tensor h_,
+                       iso_tensor dh_, iso_tensor gu_, iso_tensor row_scale_) {
     if (ex->measuring) return;
     int64_t rows = dh_.dims[0], F = dh_.dims[1];
-    real *dgu = dgu_.data, *drow_scale = drow_scale_.data;
+    real *dgu = dgu_.data, *drow_scale = drow_scale_.data, *h = h_.data;
     const real *dh = dh_.data, *gu = gu_.data, *row_scale = row_scale_.data;
     for (int64_t r = 0; r < rows; r++) {
         real dot = 0, scale = row_scale ? row_scale[r] : 1;
@@ -251,6 +251,7 @@ static void swiglu_bwd(iso_exec *ex, iso_tensor dgu_, iso_tensor drow_scale_, is
             dot += d * g * s * u;
             dgu[r * 2 * F + f] = d * scale * u * s * (1 + g * (1 - s));
             dgu[r * 2 * F + F + f] = d * scale * g * s;
+            h[r * F + f] = g / (1 + REAL_EXP(-g)) * u * scale;
         }
         if (drow_scale) drow_scale[r] = dot;
     }
