@@ -16,7 +16,7 @@ void iso_attention_block_fwd(iso_model *model, int64_t layer, iso_tensor x, int6
     iso_layer_acts *acts = &model->layers[layer];
     const iso_attention at = attention_of(model, B);
     int64_t T = B * at.S, H = model->shape.hidden_size;
-    iso_tensor norm = iso_model_act(model, acts->norm1, T, H);
+    iso_tensor norm = iso_model_act(model, model->temps.norm, T, H);
     iso_tensor qkv = iso_model_act(model, acts->qkv, T, 3 * H);
     iso_tensor attended = iso_model_act(model, acts->attended, T, H);
     iso_tensor w_norm = iso_model_weight(model, ISO_FIELD_NORM1, layer, H, 0);
@@ -42,7 +42,7 @@ void iso_attention_block_bwd(iso_model *model, int64_t layer, iso_tensor x, int6
     iso_tensor d_attended = iso_model_act(model, model->temps.d_hidden, T, H);
     iso_tensor qkv = iso_model_act(model, acts->qkv, T, 3 * H);
     iso_tensor attended = iso_model_act(model, acts->attended, T, H);
-    iso_tensor norm = iso_model_act(model, acts->norm1, T, H);
+    iso_tensor norm = iso_model_act(model, model->temps.norm, T, H);
     iso_linear_bwd_input(ex, d_attended, false, iso_model_d_stream(model, T),
                          iso_model_weight(model, ISO_FIELD_O, layer, H, H),
                          ISO_COMPONENT_ATTENTION);
@@ -52,15 +52,15 @@ void iso_attention_block_bwd(iso_model *model, int64_t layer, iso_tensor x, int6
                       iso_model_mat(model, acts->lse, B * at.A, at.S), qkv, &at);
     if (model->shape.position == ISO_POSITION_ROPE)
         iso_rope(ex, d_qkv, &at, model->shape.rope_theta, true);
-    iso_linear_bwd_weight(ex, iso_model_grad(model, ISO_FIELD_Q, layer, 3 * H, H),
-                          model->grads_are_set, d_qkv, norm, ISO_COMPONENT_ATTENTION);
     iso_linear_bwd_input(ex, d_norm, false, d_qkv,
                          iso_model_weight(model, ISO_FIELD_Q, layer, 3 * H, H),
                          ISO_COMPONENT_ATTENTION);
-    iso_norm_bwd(ex, d, iso_model_d_copy(model, T),
+    iso_norm_bwd(ex, d, iso_model_d_copy(model, T), norm,
                  iso_model_grad(model, ISO_FIELD_NORM1, layer, H, 0), d_norm, x,
                  iso_model_vec(model, acts->rstd1, T),
                  iso_model_weight(model, ISO_FIELD_NORM1, layer, H, 0));
+    iso_linear_bwd_weight(ex, iso_model_grad(model, ISO_FIELD_Q, layer, 3 * H, H),
+                          model->grads_are_set, d_qkv, norm, ISO_COMPONENT_ATTENTION);
 }
 
 void iso_ffn_fwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int64_t T,
@@ -71,7 +71,7 @@ void iso_ffn_fwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int
     iso_field down = (iso_field)(gate + 2);
     iso_tensor gate_up = iso_model_act(model, acts->gate_up, T, 2 * F);
     iso_tensor hidden = iso_model_act(model, model->temps.hidden, T, F);
-    iso_linear_fwd(ex, gate_up, iso_no_tensor(), iso_model_act(model, acts->norm2, T, H),
+    iso_linear_fwd(ex, gate_up, iso_no_tensor(), iso_model_act(model, model->temps.norm, T, H),
                    iso_model_weight(model, gate, layer, 2 * F, H), component);
     iso_swiglu_fwd(ex, hidden, gate_up, iso_no_tensor());
     iso_linear_fwd(ex, iso_model_mat(model, acts->out, T, H),
@@ -96,16 +96,33 @@ void iso_ffn_bwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int
                    iso_model_act(model, acts->gate_up, T, 2 * F), iso_no_tensor());
     iso_linear_bwd_weight(ex, iso_model_grad(model, down, layer, H, F), model->grads_are_set, d,
                           hidden, component);
-    iso_linear_bwd_weight(ex, iso_model_grad(model, gate, layer, 2 * F, H), model->grads_are_set,
-                          d_gate_up, iso_model_act(model, acts->norm2, T, H), component);
     iso_linear_bwd_input(ex, d_norm, accumulate, d_gate_up,
                          iso_model_weight(model, gate, layer, 2 * F, H), component);
+}
+
+void iso_ffn_bwd_gate(iso_model *model, int64_t layer, iso_field gate, int64_t F, int64_t T,
+                      iso_component component) {
+    int64_t H = model->shape.hidden_size;
+    iso_linear_bwd_weight(model->exec, iso_model_grad(model, gate, layer, 2 * F, H),
+                          model->grads_are_set, iso_model_act(model, model->temps.d_wide, T, 2 * F),
+                          iso_model_act(model, model->temps.norm, T, H), component);
+}
+
+void iso_norm2_bwd(iso_model *model, int64_t layer, int64_t T) {
+    iso_layer_acts *acts = &model->layers[layer];
+    int64_t H = model->shape.hidden_size;
+    iso_norm_bwd(model->exec, iso_model_mat(model, model->temps.d_stream, T, H),
+                 iso_model_d_copy(model, T), iso_model_act(model, model->temps.norm, T, H),
+                 iso_model_grad(model, ISO_FIELD_NORM2, layer, H, 0),
+                 iso_model_mat(model, model->temps.d_norm, T, H),
+                 iso_model_mat(model, acts->middle, T, H), iso_model_vec(model, acts->rstd2, T),
+                 iso_model_weight(model, ISO_FIELD_NORM2, layer, H, 0));
 }
 
 void iso_dense_block_fwd(iso_model *model, int64_t layer, int64_t T) {
     iso_layer_acts *acts = &model->layers[layer];
     int64_t H = model->shape.hidden_size;
-    iso_norm_fwd(model->exec, iso_model_act(model, acts->norm2, T, H),
+    iso_norm_fwd(model->exec, iso_model_act(model, model->temps.norm, T, H),
                  iso_model_vec(model, acts->rstd2, T), iso_model_mat(model, acts->middle, T, H),
                  iso_model_weight(model, ISO_FIELD_NORM2, layer, H, 0), model->shape.rms_norm_eps);
     iso_ffn_fwd(model, layer, ISO_FIELD_GATE, model->shape.intermediate_size, T,
@@ -113,13 +130,8 @@ void iso_dense_block_fwd(iso_model *model, int64_t layer, int64_t T) {
 }
 
 void iso_dense_block_bwd(iso_model *model, int64_t layer, int64_t T) {
-    iso_layer_acts *acts = &model->layers[layer];
-    int64_t H = model->shape.hidden_size;
-    iso_ffn_bwd(model, layer, ISO_FIELD_GATE, model->shape.intermediate_size, T,
-                ISO_COMPONENT_FFN_DENSE, false);
-    iso_norm_bwd(model->exec, iso_model_mat(model, model->temps.d_stream, T, H),
-                 iso_model_d_copy(model, T), iso_model_grad(model, ISO_FIELD_NORM2, layer, H, 0),
-                 iso_model_mat(model, model->temps.d_norm, T, H),
-                 iso_model_mat(model, acts->middle, T, H), iso_model_vec(model, acts->rstd2, T),
-                 iso_model_weight(model, ISO_FIELD_NORM2, layer, H, 0));
+    int64_t F = model->shape.intermediate_size;
+    iso_ffn_bwd(model, layer, ISO_FIELD_GATE, F, T, ISO_COMPONENT_FFN_DENSE, false);
+    iso_norm2_bwd(model, layer, T);
+    iso_ffn_bwd_gate(model, layer, ISO_FIELD_GATE, F, T, ISO_COMPONENT_FFN_DENSE);
 }

@@ -34,9 +34,15 @@ void iso_dense_block_bwd(iso_model *model, int64_t layer, int64_t T);
 /* A SwiGLU of width F from `fields` = gate: y = residual + down(...), keeping gate_up. */
 void iso_ffn_fwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int64_t T,
                  iso_component component);
-/* dn (temps.d_norm) = or += the gradient of the SwiGLU's input, from temps.d_stream. */
+/* temps.d_norm = or += the gradient of the SwiGLU's input, from temps.d_stream; the gradient of
+ * gate and up stays in temps.d_wide. */
 void iso_ffn_bwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int64_t T,
                  iso_component component, bool accumulate);
+/* From temps.d_norm to temps.d_stream, and norm2's output is in temps.norm again. */
+void iso_norm2_bwd(iso_model *model, int64_t layer, int64_t T);
+/* The gradient of the weights of gate and up, from temps.d_wide and temps.norm. */
+void iso_ffn_bwd_gate(iso_model *model, int64_t layer, iso_field gate, int64_t F, int64_t T,
+                      iso_component component);
 
 /* out = middle + sum of gated experts + shared expert. With n_groups > 0 the balance loss is taken
  * into group_loss and aux_grad, scaled by aux_scale (coefficient included). */

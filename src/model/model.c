@@ -70,13 +70,11 @@ static void place_layer(iso_model *model, int64_t i_layer) {
     const iso_shape *s = &model->shape;
     iso_layer_acts *acts = &model->layers[i_layer];
     int64_t S = s->max_position_embeddings, T = model->max_sequences * S, H = s->hidden_size;
-    acts->norm1 = take_act(model, T * H);
     acts->rstd1 = take(model, T);
     acts->qkv = take_act(model, T * 3 * H);
     acts->attended = take_act(model, T * H);
     acts->lse = take(model, T * s->num_attention_heads);
     acts->middle = take(model, T * H);
-    acts->norm2 = take_act(model, T * H);
     acts->rstd2 = take(model, T);
     bool is_moe = iso_shape_layer_is_moe(s, i_layer);
     int64_t F = is_moe ? s->shared_expert_intermediate_size : s->intermediate_size;
@@ -109,6 +107,7 @@ static void place_temps(iso_model *model) {
         temps->expert_hidden = take_act(model, R * De);
         temps->expert_out = take_act(model, R * H);
     }
+    temps->norm = take_act(model, T * H);
     temps->hidden = take_act(model, T * F);
     if (!model->trains) return;
     temps->d_stream = take(model, T * H);
@@ -204,7 +203,7 @@ static void backward(iso_model *model, const int32_t *inputs, const int32_t *tar
                   iso_model_weight(model, head_field(model), -1, s->vocab_size, H), targets,
                   token_scale);
     if (!ex->measuring) memset(d.data, 0, (size_t)(T * H * iso_dtype_bytes(ex->dtype)));
-    iso_norm_bwd(ex, d, iso_model_d_copy(model, T),
+    iso_norm_bwd(ex, d, iso_model_d_copy(model, T), iso_no_tensor(),
                  iso_model_grad(model, ISO_FIELD_FINAL_NORM, -1, H, 0), d_norm,
                  iso_model_mat(model, model->layers[L - 1].out, T, H),
                  iso_model_vec(model, model->final_rstd, T),

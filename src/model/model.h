@@ -16,22 +16,22 @@
 #include "ops/ops.h"
 
 /* What one layer keeps from forward for backward. Letters as shapes: tensor/dims.h. Narrow (ops.h)
- * are norm1, qkv, attended, norm2, gate_up, expert_gate_up. SwiGLU's outputs are not kept: its
- * backward has them again (ops.h). */
+ * are qkv, attended, gate_up, expert_gate_up. What norms and SwiGLU give is not kept: their
+ * backward has it again (ops.h). */
 typedef struct iso_layer_acts {
-    void *norm1, *rstd1, *qkv, *attended, *lse; /* (T,H) (T) (T,3H) (T,H) (B*A,S) */
-    void *middle, *norm2, *rstd2;               /* (T,H) residual after attention, (T,H) (T) */
-    void *gate_up;                              /* dense: (T,2F); shared: (T,2Dse) */
-    void *probs, *gate, *row_gate, *aux_grad;   /* (T,E) (T,K) (R) (groups,E) */
-    void *expert_gate_up;                       /* (R,2De) */
-    void *out;                                  /* (T,H) residual after the layer */
+    void *rstd1, *qkv, *attended, *lse;       /* (T) (T,3H) (T,H) (B*A,S) */
+    void *middle, *rstd2;                     /* (T,H) residual after attention, (T) */
+    void *gate_up;                            /* dense: (T,2F); shared: (T,2Dse) */
+    void *probs, *gate, *row_gate, *aux_grad; /* (T,E) (T,K) (R) (groups,E) */
+    void *expert_gate_up;                     /* (R,2De) */
+    void *out;                                /* (T,H) residual after the layer */
     iso_routing routing;
 } iso_layer_acts;
 
-/* Memory that all layers share: SwiGLU's outputs, the gradient flow. Narrow are hidden, d_wide,
- * d_hidden, and those from expert_hidden on. */
+/* Memory that all layers share: what norms and SwiGLU give, the gradient flow. Narrow are norm,
+ * hidden, d_wide, d_hidden, and those from expert_hidden on. */
 typedef struct iso_model_temps {
-    void *hidden;                                /* (T,F) of the widest FFN, shared experts too */
+    void *norm, *hidden; /* (T,H) norm1, then norm2; (T,F) of the widest FFN, shared experts too */
     void *d_stream, *d_norm, *d_wide, *d_hidden; /* (T,H) (T,H) (T,max) (T,max) */
     void *d_copy;              /* (T,H) narrow copy of d_stream, NULL where that is narrow itself */
     void *logits, *d_row_gate; /* (T,E) (R) */

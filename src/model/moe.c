@@ -43,7 +43,7 @@ static void route(iso_model *model, int64_t layer, int64_t T, int64_t n_groups, 
     iso_tensor probs = iso_model_mat(model, acts->probs, T, z.E);
     iso_tensor gate = iso_model_mat(model, acts->gate, T, z.K);
     acts->routing.T = T;
-    iso_linear_fwd(ex, logits, iso_no_tensor(), iso_model_act(model, acts->norm2, T, z.H),
+    iso_linear_fwd(ex, logits, iso_no_tensor(), iso_model_act(model, model->temps.norm, T, z.H),
                    iso_model_weight(model, ISO_FIELD_ROUTER, layer, z.E, z.H),
                    ISO_COMPONENT_ROUTER);
     iso_router_fwd(ex, probs, acts->routing.expert, gate, logits, model->shape.norm_topk_prob);
@@ -58,7 +58,7 @@ void iso_moe_block_fwd(iso_model *model, int64_t layer, int64_t T, int64_t n_gro
     iso_exec *ex = model->exec;
     iso_layer_acts *acts = &model->layers[layer];
     const moe_sizes z = sizes_of(model, T);
-    iso_tensor norm = iso_model_act(model, acts->norm2, T, z.H);
+    iso_tensor norm = iso_model_act(model, model->temps.norm, T, z.H);
     iso_tensor middle = iso_model_mat(model, acts->middle, T, z.H);
     iso_tensor out = iso_model_mat(model, acts->out, T, z.H);
     iso_tensor gate_up = iso_model_act(model, acts->expert_gate_up, z.R, 2 * z.De);
@@ -98,9 +98,6 @@ static void experts_bwd(iso_model *model, int64_t layer, int64_t T) {
                    d_hidden, gate_up, iso_model_vec(model, acts->row_gate, z.R));
     iso_grouped_bwd_weight(ex, expert_grad(model, ISO_FIELD_EXPERT_DOWN, layer, &z, z.H, z.De),
                            model->grads_are_set, d, true, hidden, false, rt);
-    iso_grouped_bwd_weight(ex, expert_grad(model, ISO_FIELD_EXPERT_GATE, layer, &z, 2 * z.De, z.H),
-                           model->grads_are_set, d_gate_up, false,
-                           iso_model_act(model, acts->norm2, T, z.H), true, rt);
     iso_grouped_bwd_input(ex, d_rows, d_gate_up, false,
                           expert_weight(model, ISO_FIELD_EXPERT_GATE, layer, &z, 2 * z.De, z.H),
                           rt);
@@ -117,24 +114,34 @@ static void router_bwd(iso_model *model, int64_t layer, int64_t T, int64_t n_gro
                    iso_model_mat(model, acts->probs, T, z.E),
                    iso_model_mat(model, acts->gate, T, z.K), &acts->routing,
                    model->shape.norm_topk_prob);
-    iso_linear_bwd_weight(ex, iso_model_grad(model, ISO_FIELD_ROUTER, layer, z.E, z.H),
-                          model->grads_are_set, d_logits, iso_model_act(model, acts->norm2, T, z.H),
-                          ISO_COMPONENT_ROUTER);
     iso_linear_bwd_input(ex, iso_model_mat(model, model->temps.d_norm, T, z.H), true, d_logits,
                          iso_model_weight(model, ISO_FIELD_ROUTER, layer, z.E, z.H),
                          ISO_COMPONENT_ROUTER);
 }
 
+/* The gradients of all weights that read norm2's output, from what the functions above have left.
+ */
+static void readers_bwd(iso_model *model, int64_t layer, int64_t T) {
+    iso_exec *ex = model->exec;
+    const moe_sizes z = sizes_of(model, T);
+    iso_tensor norm = iso_model_act(model, model->temps.norm, T, z.H);
+    iso_tensor d_gate_up = iso_model_act(model, model->temps.d_expert_gate_up, z.R, 2 * z.De);
+    iso_tensor d_logits = iso_model_mat(model, model->temps.logits, T, z.E);
+    iso_grouped_bwd_weight(ex, expert_grad(model, ISO_FIELD_EXPERT_GATE, layer, &z, 2 * z.De, z.H),
+                           model->grads_are_set, d_gate_up, false, norm, true,
+                           &model->layers[layer].routing);
+    iso_linear_bwd_weight(ex, iso_model_grad(model, ISO_FIELD_ROUTER, layer, z.E, z.H),
+                          model->grads_are_set, d_logits, norm, ISO_COMPONENT_ROUTER);
+    if (z.Dse > 0)
+        iso_ffn_bwd_gate(model, layer, ISO_FIELD_SHARED_GATE, z.Dse, T, ISO_COMPONENT_FFN_SHARED);
+}
+
 void iso_moe_block_bwd(iso_model *model, int64_t layer, int64_t T, int64_t n_groups) {
-    iso_layer_acts *acts = &model->layers[layer];
     const moe_sizes z = sizes_of(model, T);
     experts_bwd(model, layer, T);
     router_bwd(model, layer, T, n_groups);
     if (z.Dse > 0)
         iso_ffn_bwd(model, layer, ISO_FIELD_SHARED_GATE, z.Dse, T, ISO_COMPONENT_FFN_SHARED, true);
-    iso_norm_bwd(model->exec, iso_model_mat(model, model->temps.d_stream, T, z.H),
-                 iso_model_d_copy(model, T), iso_model_grad(model, ISO_FIELD_NORM2, layer, z.H, 0),
-                 iso_model_mat(model, model->temps.d_norm, T, z.H),
-                 iso_model_mat(model, acts->middle, T, z.H), iso_model_vec(model, acts->rstd2, T),
-                 iso_model_weight(model, ISO_FIELD_NORM2, layer, z.H, 0));
+    iso_norm2_bwd(model, layer, T);
+    readers_bwd(model, layer, T);
 }

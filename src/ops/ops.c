@@ -95,8 +95,8 @@ void iso_norm_fwd(iso_exec *ex, iso_tensor y, iso_tensor rstd, iso_tensor x, iso
     op_end(ex, ISO_OP_NORM_FWD, t0, bytes(&y) + bytes(&rstd) + bytes(&x) + bytes(&w));
 }
 
-void iso_norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dx_copy, iso_tensor dw, iso_tensor dy,
-                  iso_tensor x, iso_tensor rstd, iso_tensor w) {
+void iso_norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dx_copy, iso_tensor y, iso_tensor dw,
+                  iso_tensor dy, iso_tensor x, iso_tensor rstd, iso_tensor w) {
     int64_t T = x.dims[0], H = x.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, T, H, 1));
     ISO_ASSERT(iso_tensor_is(&dx, ex->dtype, 2, T, H, 1));
@@ -104,11 +104,12 @@ void iso_norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dx_copy, iso_tensor dw
     ISO_ASSERT(iso_tensor_is(&rstd, ex->dtype, 1, T, 1, 1));
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 1, H, 1, 1));
     ISO_ASSERT(iso_tensor_is(&dw, ex->dtype, 1, H, 1, 1));
-    ISO_ASSERT(!dx_copy.data || is_act(ex, &dx_copy, T, H));
-    ex->kernels->norm_bwd(ex, dx, dx_copy, dw, dy, x, rstd, w);
+    ISO_ASSERT(!dx_copy.data || iso_tensor_is(&dx_copy, ex->narrow, 2, T, H, 1));
+    ISO_ASSERT(!y.data || iso_tensor_is(&y, ex->narrow, 2, T, H, 1));
+    ex->kernels->norm_bwd(ex, dx, dx_copy, y, dw, dy, x, rstd, w);
     op_end(ex, ISO_OP_NORM_BWD, t0,
-           2 * (bytes(&dx) + bytes(&dw)) + bytes(&dx_copy) + bytes(&dy) + bytes(&x) + bytes(&rstd) +
-               bytes(&w));
+           2 * (bytes(&dx) + bytes(&dw)) + bytes(&dx_copy) + bytes(&y) + bytes(&dy) + bytes(&x) +
+               bytes(&rstd) + bytes(&w));
 }
 
 /* What a linear layer is multiplied as. */

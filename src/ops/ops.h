@@ -136,8 +136,8 @@ struct iso_kernels {
                       int64_t H);
     void (*norm_fwd)(iso_exec *, iso_tensor y, iso_tensor rstd, iso_tensor x, iso_tensor w,
                      double eps);
-    void (*norm_bwd)(iso_exec *, iso_tensor dx, iso_tensor dx_copy, iso_tensor dw, iso_tensor dy,
-                     iso_tensor x, iso_tensor rstd, iso_tensor w);
+    void (*norm_bwd)(iso_exec *, iso_tensor dx, iso_tensor dx_copy, iso_tensor y, iso_tensor dw,
+                     iso_tensor dy, iso_tensor x, iso_tensor rstd, iso_tensor w);
     /* multiply_as: of both operands, ISO_BF16 or exec->dtype */
     void (*linear_fwd)(iso_exec *, iso_tensor y, iso_tensor residual, iso_tensor x, iso_tensor w,
                        iso_dtype multiply_as);
@@ -197,9 +197,10 @@ void iso_embed_bwd(iso_exec *, iso_tensor dw, iso_tensor dy, const int32_t *ids)
 void iso_norm_fwd(iso_exec *, iso_tensor y, iso_tensor rstd, iso_tensor x, iso_tensor w,
                   double eps);
 /* dx += , dw += : the residual stream's gradient is added to in place. dx_copy (T,H) narrow = dx,
- * for the products that come next; data NULL: none. */
-void iso_norm_bwd(iso_exec *, iso_tensor dx, iso_tensor dx_copy, iso_tensor dw, iso_tensor dy,
-                  iso_tensor x, iso_tensor rstd, iso_tensor w);
+ * for the products that come next; y (T,H) narrow = forward's, bit for bit, for the gradients of
+ * the weights that read it, so that nobody keeps it; of both, data NULL: none. */
+void iso_norm_bwd(iso_exec *, iso_tensor dx, iso_tensor dx_copy, iso_tensor y, iso_tensor dw,
+                  iso_tensor dy, iso_tensor x, iso_tensor rstd, iso_tensor w);
 
 /* y (T,out) = residual + x (T,in) w^T      residual.data NULL: none; = y.data: +=
  * x and y may be narrow; y not with a residual. The router's product (kind) is never in bf16. */

@@ -136,6 +136,7 @@ static void norm_fwd_call(const call *r) {
 }
 
 static void norm_bwd_setup(check_case *c) {
+    c->wide_in = c->wide_out = false;
     add(c, "dx", CHECK_INOUT, 2, c->T, c->H, 1, 64);
     add(c, "dw", CHECK_INOUT, 1, c->H, 1, 1, 16 + (double)c->T);
     add(c, "dy", CHECK_IN, 2, c->T, c->H, 1, 1);
@@ -143,13 +144,15 @@ static void norm_bwd_setup(check_case *c) {
     add(c, "rstd", CHECK_IN, 1, c->T, 1, 1, 1);
     add(c, "w", CHECK_IN, 1, c->H, 1, 1, 1);
     add_narrow(c, "copy", c->flag ? CHECK_OUT : CHECK_IN, 2, c->T, c->H, 1, 64);
+    add_narrow(c, "y", c->flag2 ? CHECK_OUT : CHECK_IN, 2, c->T, c->H, 1, 16);
 }
 
-/* flag: with a copy. */
+/* flag: with a copy; flag2: with y. */
 static void norm_bwd_call(const call *r) {
     iso_tensor none = {0};
-    iso_norm_bwd(r->ex, tensor(r, 0), r->c->flag ? tensor(r, 6) : none, tensor(r, 1), tensor(r, 2),
-                 tensor(r, 3), tensor(r, 4), tensor(r, 5));
+    iso_norm_bwd(r->ex, tensor(r, 0), r->c->flag ? tensor(r, 6) : none,
+                 r->c->flag2 ? tensor(r, 7) : none, tensor(r, 1), tensor(r, 2), tensor(r, 3),
+                 tensor(r, 4), tensor(r, 5));
 }
 
 /* flag: with a residual; flag and flag2: the residual is y itself; flag2 alone: a router's. */

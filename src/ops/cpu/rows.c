@@ -163,6 +163,9 @@ VEC_INLINE void norm_bwd_rows(const rows_job *job, bool is_half, int64_t i_piece
             vec sum = vec_load_upto(dx + h, H - h) + r * g;
             vec_store_upto(dx + h, sum, H - h);
             if (job->act_out) act_store(job->act_out, is_half, t * H + h, sum, H - h);
+            if (job->act_out2)
+                act_store(job->act_out2, is_half, t * H + h,
+                          vec_load_upto(w + h, H - h) * (vec_load_upto(x + h, H - h) * r), H - h);
         }
     }
 }
@@ -175,11 +178,12 @@ static void norm_bwd_piece(void *ctx, int64_t i_piece, int i_thread) {
         norm_bwd_rows(job, false, i_piece);
 }
 
-static void norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dx_copy, iso_tensor dw, iso_tensor dy,
-                     iso_tensor x, iso_tensor rstd, iso_tensor w) {
+static void norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dx_copy, iso_tensor y, iso_tensor dw,
+                     iso_tensor dy, iso_tensor x, iso_tensor rstd, iso_tensor w) {
     int64_t T = x.dims[0], H = x.dims[1];
     rows_job job = {.out = dx.data, .act_out = dx_copy.data, .a = dy.data, .b = x.data};
-    job.c = rstd.data, job.d = w.data, job.is_half = dx_copy.dtype == ISO_BF16;
+    job.act_out2 = y.data, job.is_half = ex->narrow == ISO_BF16;
+    job.c = rstd.data, job.d = w.data;
     job.n_rows = T, job.H = H, job.block_rows = cpu_block_rows(H);
     int64_t n_pieces = cpu_ceil_div(T, job.block_rows), mark = iso_arena_mark(&ex->scratch);
     float *partial = job.out2 = iso_arena_take(&ex->scratch, n_pieces * H, sizeof(float));
