@@ -22,7 +22,7 @@ typedef struct linear_job {
     const float *w;
     float *packed;
     char *scratch; /* thread_bytes for each thread */
-    int64_t thread_bytes, M, N, K;
+    int64_t thread_bytes, M, N, K, n_threads;
     int64_t first_token, n_tokens, block_rows; /* of the weight gradient */
     bool is_half, is_transposed, accumulate;
 } linear_job;
@@ -61,12 +61,16 @@ static void rows_piece(void *ctx, int64_t i_piece, int i_thread) {
     p.c = (char *)job->out.data + at * iso_dtype_bytes(job->out.dtype), p.c_ld = job->N;
     p.c_is_half = job->out.dtype == ISO_BF16;
     p.base = job->base.data ? (const float *)job->base.data + at : NULL;
+    int64_t next = row + job->n_threads * BLOCK_ROWS;
+    if (next < job->M)
+        p.ahead[0] = cpu_region_of(&job->a, next, cpu_min(BLOCK_ROWS, job->M - next), 0, job->K);
     cpu_multiply(&p);
 }
 
 /* job->out (M,N) = base + a (M,K) B, B from the weights. */
 static void run_product(iso_exec *ex, linear_job *job) {
     int64_t mark = iso_arena_mark(&ex->scratch);
+    job->n_threads = iso_exec_n_threads(ex);
     job->packed = iso_arena_take(&ex->scratch, cpu_strips_words(job->K, job->N, job->is_half), 4);
     job->thread_bytes = BLOCK_ROWS * job->K * 4;
     if (job->a.is_half != job->is_half)

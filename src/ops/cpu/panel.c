@@ -74,12 +74,15 @@ VEC_INLINE void store_tile(const tile *t, vec acc[PANEL_ROWS][PANEL_REGS], int n
     }
 }
 
-/* Row r of C, which is written when all of k has run, and the start of a row of the next tile. */
+/* Row r of C, which is written when all of k has run, what it is added to, and the start of a row
+ * of the next tile. */
 VEC_INLINE void prefetch_tile(const tile *t, int r, int n_regs, bool c_is_half) {
     int64_t row_bytes = t->c_ld * (c_is_half ? 2 : 4);
     if (r < t->n_rows)
         for (int i = 0; i < n_regs * VEC_BYTES / (c_is_half ? 2 : 1); i += 64)
             __builtin_prefetch(t->c + r * row_bytes + i, 1);
+    if (!c_is_half && t->base && r < t->n_rows)
+        for (int v = 0; v < n_regs; v++) __builtin_prefetch(t->base + r * t->c_ld + v * VEC_LANES);
     __builtin_prefetch(t->rows[r + t->next_tile]);
     __builtin_prefetch(t->rows[r + t->next_tile] + 64);
 }
@@ -158,20 +161,39 @@ typedef void (*run_fn)(const tile *, int64_t n_regs);
 
 /* What is left of a product's `ahead`. */
 typedef struct fetch {
-    const char *at, *end;
-    int64_t tile_bytes; /* with each tile */
+    const cpu_region *region, *end;
+    int64_t row, at; /* the next line's, of region */
+    int64_t n_lines; /* with each tile */
 } fetch;
 
+static int64_t lines_of(const cpu_region *region) {
+    return cpu_ceil_div(region->row_bytes, 64) * region->n_rows;
+}
+
 static fetch fetch_of(const cpu_product *p) {
-    int64_t n_tiles = cpu_n_strips(p->N) * cpu_ceil_div(p->M, PANEL_ROWS);
-    return (fetch){.at = p->ahead,
-                   .end = (const char *)p->ahead + p->ahead_bytes,
-                   .tile_bytes = cpu_ceil_div(p->ahead_bytes, 64 * cpu_max(1, n_tiles)) * 64};
+    int64_t n_tiles = cpu_n_strips(p->N) * cpu_ceil_div(p->M, PANEL_ROWS), n_lines = 0;
+    for (int i = 0; i < CPU_AHEAD; i++) n_lines += lines_of(&p->ahead[i]);
+    return (fetch){.region = p->ahead,
+                   .end = p->ahead + CPU_AHEAD,
+                   .n_lines = cpu_ceil_div(n_lines, cpu_max(1, n_tiles))};
 }
 
 static void fetch_some(fetch *f) {
-    const char *end = f->end - f->at > f->tile_bytes ? f->at + f->tile_bytes : f->end;
-    for (; f->at < end; f->at += 64) __builtin_prefetch(f->at, 0, 2);
+    for (int64_t n = f->n_lines; n > 0 && f->region < f->end;) {
+        const cpu_region *r = f->region;
+        if (f->row == r->n_rows) {
+            f->region++;
+            f->row = 0;
+            continue;
+        }
+        const char *row =
+            (const char *)r->data + (r->index ? r->index[f->row] : f->row) * r->ld_bytes;
+        for (; n > 0 && f->at < r->row_bytes; f->at += 64, n--)
+            __builtin_prefetch(row + f->at, 0, 2);
+        if (f->at < r->row_bytes) return;
+        f->at = 0;
+        f->row++;
+    }
 }
 
 /* Rows [first, first + n) of C: strip by strip, so that each is in the cache for all tiles. */

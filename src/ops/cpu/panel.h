@@ -41,6 +41,15 @@ typedef struct cpu_matrix {
     bool is_half;
 } cpu_matrix;
 
+/* Rows of memory, perhaps by index; n_rows 0: nothing. */
+typedef struct cpu_region {
+    const void *data;
+    const int32_t *index;
+    int64_t n_rows, row_bytes, ld_bytes;
+} cpu_region;
+
+#define CPU_AHEAD 2
+
 typedef struct cpu_product {
     int64_t M, N, K;  /* in numbers */
     bool is_half;     /* of A and B as they are multiplied */
@@ -53,9 +62,9 @@ typedef struct cpu_product {
     bool c_is_half;
     const float *base; /* C = base + A B, laid out as a float C; NULL: none; C itself: += */
     int64_t c_ld;
-    /* What will be read next, fetched meanwhile, a little with every tile; 0 bytes: nothing. */
-    const void *ahead;
-    int64_t ahead_bytes;
+    /* What this thread will read next, as far as one can tell: fetched meanwhile, a little with
+     * every tile. */
+    cpu_region ahead[CPU_AHEAD];
 } cpu_product;
 
 /* Words of a packed B (K,N), and of a packed A (M,K). */
@@ -88,6 +97,18 @@ static inline int64_t cpu_strip_start(int64_t N, int64_t i) {
 #define cpu_pack_columns ISO_ISA_NAME(iso_cpu_pack_columns)
 #define cpu_pack_panels  ISO_ISA_NAME(iso_cpu_pack_panels)
 #define cpu_convert_rows ISO_ISA_NAME(iso_cpu_convert_rows)
+
+/* Rows [first, first + n) of `in`, columns [col, col + n_cols). */
+static inline cpu_region cpu_region_of(const cpu_matrix *in, int64_t first, int64_t n, int64_t col,
+                                       int64_t n_cols) {
+    int64_t item = in->is_half ? 2 : 4;
+    return (cpu_region){.data = (const char *)in->data +
+                                (col + (in->index ? 0 : first * in->ld)) * item,
+                        .index = in->index ? in->index + first : NULL,
+                        .n_rows = n,
+                        .row_bytes = n_cols * item,
+                        .ld_bytes = in->ld * item};
+}
 
 void cpu_multiply(const cpu_product *product);
 /* k in [first, end) of B (K,N) = rows [row, row + K) of `in`, columns [0, N); `first` is even.
