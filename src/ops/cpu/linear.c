@@ -11,8 +11,9 @@
 #include "ops/cpu/panel.h"
 
 #define BLOCK_ROWS   64
-#define PACK_STRIPS  2   /* packed in a piece */
-#define PACK_ROWS    64  /* the same, of what is packed row by row; even */
+#define PACK_STRIPS  2  /* packed in a piece */
+#define PACK_ROWS    64 /* the same, of what is packed row by row; even */
+#define PACK_NUMBERS 16384
 #define BLOCK_TOKENS 512 /* a strip of x and a panel of dy should stay in the first two caches */
 #define CHUNK_BYTES  ((int64_t)4 << 20) /* of x packed at a time: it should stay in the last one */
 
@@ -23,7 +24,8 @@ typedef struct linear_job {
     float *packed;
     char *scratch; /* thread_bytes for each thread */
     int64_t thread_bytes, M, N, K, n_threads;
-    int64_t first_token, n_tokens, block_rows; /* of the weight gradient */
+    int64_t first_token, n_tokens, pack_rows; /* of the weight gradient */
+    int64_t n_panels, n_pieces;               /* of its rows */
     bool is_half, is_transposed, accumulate;
 } linear_job;
 
@@ -106,18 +108,24 @@ static void linear_bwd_input(iso_exec *ex, iso_tensor dx, bool accumulate, iso_t
 /* Some tokens of x, which is packed in blocks of BLOCK_TOKENS. */
 static void pack_tokens_piece(void *ctx, int64_t i_piece, int i_thread) {
     const linear_job *job = ctx;
-    int64_t token = i_piece * PACK_ROWS, first = token % BLOCK_TOKENS, start = token - first;
+    int64_t token = i_piece * job->pack_rows, first = token % BLOCK_TOKENS, start = token - first;
     int64_t n = cpu_min(BLOCK_TOKENS, job->n_tokens - start);
     float *packed = job->packed + cpu_strips_words(start, job->N, job->is_half);
     cpu_pack_rows(packed, job->is_half, &job->x, job->first_token + start, n, job->N, first,
-                  cpu_min(n, first + PACK_ROWS));
+                  cpu_min(n, first + job->pack_rows));
+}
+
+/* Where piece i of dw's rows begins: panels as even as they come, the larger pieces first. */
+static int64_t piece_row(const linear_job *job, int64_t i) {
+    int64_t least = job->n_panels / job->n_pieces, n_larger = job->n_panels % job->n_pieces;
+    return cpu_min(job->M, (i * least + cpu_min(i, n_larger)) * PANEL_ROWS);
 }
 
 static void weight_piece(void *ctx, int64_t i_piece, int i_thread) {
     const linear_job *job = ctx;
-    int64_t row = i_piece * job->block_rows, at = row * job->N;
+    int64_t row = piece_row(job, i_piece), at = row * job->N;
     char *panels = job->scratch + i_thread * job->thread_bytes;
-    cpu_product p = {.M = cpu_min(job->block_rows, job->M - row), .N = job->N};
+    cpu_product p = {.M = piece_row(job, i_piece + 1) - row, .N = job->N};
     p.is_half = job->is_half, p.a_in_panels = true, p.a = panels;
     p.c = (float *)job->out.data + at, p.c_ld = job->N;
     for (int64_t token = 0; token < job->n_tokens; token += BLOCK_TOKENS) {
@@ -136,11 +144,18 @@ static int64_t chunk_tokens(int64_t T, int64_t N, bool is_half) {
     return cpu_min(T, BLOCK_TOKENS * cpu_max(1, n_blocks));
 }
 
-/* Rows of dw in a piece: about 96 or less, whole panels, an even number of pieces, four at least.
- */
-static int64_t weight_rows(int64_t out) {
-    int64_t n_pieces = cpu_max(2, (out + 96) / 192) * 2;
-    return cpu_ceil_div(cpu_ceil_div(out, n_pieces), PANEL_ROWS) * PANEL_ROWS;
+/* Cuts dw's rows: about 96 or less in a piece, whole panels, an even number of pieces, four at
+ * least if there are as many panels. */
+static void cut_rows(linear_job *job) {
+    job->n_panels = cpu_ceil_div(job->M, PANEL_ROWS);
+    job->n_pieces = cpu_min(job->n_panels, cpu_max(2, (job->M + 96) / 192) * 2);
+}
+
+/* Tokens that a piece packs, of N numbers each: worth handing out, a part of a block. */
+static int64_t pack_tokens(int64_t N) {
+    int64_t n = PACK_ROWS;
+    while (n < BLOCK_TOKENS && n * N < PACK_NUMBERS) n *= 2;
+    return n;
 }
 
 static void linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_tensor dy,
@@ -148,15 +163,16 @@ static void linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_
     int64_t T = dy.dims[0], mark = iso_arena_mark(&ex->scratch);
     linear_job job = {.out = dw, .a = matrix_of(dy), .x = matrix_of(x), .accumulate = accumulate};
     job.M = dw.dims[0], job.N = dw.dims[1], job.is_half = multiply_as == ISO_BF16;
-    job.block_rows = weight_rows(job.M);
-    job.thread_bytes = cpu_panels_words(job.block_rows, BLOCK_TOKENS, job.is_half) * 4;
+    job.pack_rows = pack_tokens(job.N);
+    cut_rows(&job);
+    job.thread_bytes = cpu_panels_words(piece_row(&job, 1), BLOCK_TOKENS, job.is_half) * 4;
     int64_t chunk = chunk_tokens(T, job.N, job.is_half);
     job.packed = iso_arena_take(&ex->scratch, cpu_strips_words(chunk, job.N, job.is_half), 4);
     job.scratch = iso_arena_take(&ex->scratch, iso_exec_n_threads(ex), job.thread_bytes);
     for (; !ex->measuring && job.first_token < T; job.first_token += chunk) {
         job.n_tokens = cpu_min(chunk, T - job.first_token);
-        iso_exec_pieces(ex, cpu_ceil_div(job.n_tokens, PACK_ROWS), pack_tokens_piece, &job);
-        iso_exec_pieces(ex, cpu_ceil_div(job.M, job.block_rows), weight_piece, &job);
+        iso_exec_pieces(ex, cpu_ceil_div(job.n_tokens, job.pack_rows), pack_tokens_piece, &job);
+        iso_exec_pieces(ex, job.n_pieces, weight_piece, &job);
     }
     iso_arena_rewind(&ex->scratch, mark);
 }
