@@ -6,6 +6,7 @@
 #include "base/threads.h"
 #include "data/dataset.h"
 #include "data/prepare.h"
+#include "ops/ops.h"
 #include "report/report.h"
 #include "study/answer.h"
 #include "study/comparison.h"
@@ -24,7 +25,7 @@
 
 typedef struct compare_args {
     cli_list texts, vals;
-    const char *out, *tokenizer;
+    const char *out, *tokenizer, *precision;
     double minutes, tokens_per_param;
     int64_t params, jobs;
     bool plan_only;
@@ -118,9 +119,18 @@ static iso_status prepare(const compare_args *args, const char *data_dir) {
 /* --- 2: plan --- */
 
 static json_t *goal_json(const compare_args *args, const char *data_hash) {
-    return json_pack("{ss sf sf sI}", "data_hash", data_hash, "minutes", args->minutes,
-                     "tokens_per_param", args->tokens_per_param, "params",
-                     (json_int_t)args->params);
+    return json_pack("{ss sf sf sI ss}", "data_hash", data_hash, "minutes", args->minutes,
+                     "tokens_per_param", args->tokens_per_param, "params", (json_int_t)args->params,
+                     "precision", args->precision);
+}
+
+/* bf16 wherever the processor multiplies it (docs/decisions/0016-precision-of-compare.md). What was
+ * chosen is in the configs: a comparison goes on in it, on any machine. */
+static iso_precision precision_of(const char *asked) {
+    if (strcmp(asked, "auto") != 0)
+        return strcmp(asked, "bf16") == 0 ? ISO_PRECISION_BF16 : ISO_PRECISION_FP32;
+    bool has_bf16 = strcmp(iso_exec_isa(ISO_BF16), "none") != 0;
+    return has_bf16 ? ISO_PRECISION_BF16 : ISO_PRECISION_FP32;
 }
 
 static iso_status make_plan(const compare_args *args, const char *data_dir,
@@ -134,6 +144,7 @@ static iso_status make_plan(const compare_args *args, const char *data_dir,
     goal.params = args->params;
     goal.tokens_per_param = args->tokens_per_param;
     goal.n_parallel = (int)args->jobs;
+    goal.precision = precision_of(args->precision);
     ISO_TRY(iso_compare_plan_make(&plan, &goal));
     return iso_comparison_write(args->out, &plan, goal_record);
 }
@@ -148,10 +159,11 @@ static iso_status plan(const compare_args *args, const char *data_dir, iso_compa
     if (status == ISO_OK) status = iso_comparison_open(out, args->out);
     if (status == ISO_OK && !json_equal(out->goal, goal)) {
         iso_comparison_close(out);
-        status = iso_fail(ISO_ERR_USAGE,
-                          "%s holds a comparison of other text or another budget; choose another "
-                          "--out, or remove that folder",
-                          args->out);
+        status =
+            iso_fail(ISO_ERR_USAGE,
+                     "%s holds a comparison of other text, budget or precision; choose another "
+                     "--out, or remove that folder",
+                     args->out);
     }
     json_decref(goal);
     iso_dataset_close(&dataset);
@@ -193,7 +205,8 @@ static void print_plan(const iso_comparison *c) {
     }
     cli_table_print(&table, stderr);
     cli_table_release(&table);
-    fprintf(stderr, "about %.0f minutes of training on this machine\n", ceil(c->expected_minutes));
+    fprintf(stderr, "about %.0f minutes of training in %s on this machine\n",
+            ceil(c->expected_minutes), iso_precision_name(c->runs[0].config.train.precision));
 }
 
 /* --- 3: training --- */
@@ -332,8 +345,10 @@ static iso_status compare(const compare_args *args, const char *command) {
 }
 
 iso_status cmd_compare(int argc, char **argv) {
+    static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
     const iso_compare_goal usual = iso_compare_goal_default();
     compare_args args = {.out = "comparison",
+                         .precision = "auto",
                          .tokenizer = "bytes",
                          .minutes = usual.minutes,
                          .tokens_per_param = usual.tokens_per_param,
@@ -348,6 +363,8 @@ iso_status cmd_compare(int argc, char **argv) {
         {"params", CLI_I64, &args.params, "N", "instead of choosing N by the minutes", NULL},
         {"tokens-per-param", CLI_F64, &args.tokens_per_param, "X",
          "tokens of the dense side over N (default 10)", NULL},
+        {"precision", CLI_CHOICE, &args.precision, "auto|fp32|bf16",
+         "of every side (default auto: bf16 where the processor multiplies it)", precisions},
         {"jobs", CLI_I64, &args.jobs, "J", "runs at once (default: one per processor)", NULL},
         {"plan-only", CLI_BOOL, &args.plan_only, NULL, "stop when configs are written", NULL},
     };

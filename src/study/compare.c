@@ -50,6 +50,7 @@ static iso_config base_config(const iso_compare_goal *goal, const iso_shape *sha
     snprintf(config.data.dir, sizeof config.data.dir, "%s", goal->data_dir);
     config.data.seed = 1;
     config.train.threads = 1;
+    config.train.precision = goal->precision;
     config.train.batch_size = ISO_BATCH_STEPLAW;
     config.train.lr = ISO_LR_STEPLAW;
     config.train.eval_tokens = 16384;

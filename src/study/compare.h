@@ -27,6 +27,7 @@ typedef struct iso_compare_goal {
     int64_t params;      /* N; 0 = the largest that fits the minutes */
     double tokens_per_param;
     int n_parallel;
+    iso_precision precision; /* of every side */
     int n_rates;
     double rates[ISO_COMPARE_SIDES_MAX]; /* activation rates of the MoE sides */
 } iso_compare_goal;
