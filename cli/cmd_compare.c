@@ -11,6 +11,7 @@
 #include "study/answer.h"
 #include "study/comparison.h"
 #include "study/executor.h"
+#include "train/trainer.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -386,6 +387,9 @@ iso_status cmd_compare(int argc, char **argv) {
         if (!(args.minutes > 0) || !(args.tokens_per_param > 0) || args.jobs < 1 || args.params < 0)
             status = iso_fail(ISO_ERR_USAGE, "compare: --minutes, --tokens-per-param, --jobs and "
                                              "--params must be positive");
+        iso_config config = iso_config_default();
+        config.train.precision = precision_of(args.precision);
+        if (status == ISO_OK) status = iso_train_check_precision(&config);
         char *command = cli_command_line(argc, argv);
         if (status == ISO_OK) status = compare(&args, command);
         free(command);

@@ -23,6 +23,26 @@ expect "compare: plans first, if asked" 0 'dense' 'moe-20' 'moe-50' -- compare c
 check "compare: a config for each run" test "$(find calm/configs -name '*.yaml' | wc -l)" -eq 16
 check "compare: and nothing is trained" test ! -e calm/runs
 
+# --- in which precision ---
+
+all_in() { # folder precision
+    [ "$(grep -lx "  precision: $2" "$1"/configs/*.yaml | wc -l)" -eq 16 ]
+}
+
+best=fp32
+isomoe doctor 2>/dev/null | grep -q 'cpu (fp32 bf16)' && best=bf16
+check "compare: in what the processor is best at" all_in calm $best
+expect "compare: fp32, if asked" 0 'training in fp32' -- compare plain --plan-only --precision fp32
+check "compare: every side in it" all_in plain fp32
+expect "compare: fp32 where the processor has no more" 0 'training in fp32' -- \
+    env ONEDNN_MAX_CPU_ISA=AVX2 "$ISOMOE" compare text/train --val words=text/words.txt --params 200000 --tokens-per-param 0.04 \
+    --out older --plan-only
+check "compare: there, too" all_in older fp32
+expect "compare: another precision in the same folder" 2 'plain holds a comparison' -- compare plain --plan-only
+expect "compare: bf16 where the processor has none" 2 'AVX512-BF16' -- \
+    env ONEDNN_MAX_CPU_ISA=AVX2 "$ISOMOE" compare text/train --val words=text/words.txt --params 200000 --tokens-per-param 0.04 \
+    --out none --precision bf16
+
 expect "compare: from text to the report" 0 'audit: strict' 'report: calm/report\.html' -- compare calm
 cp expect.log first.log
 check "compare: the report is a page" grep -q '</html>' calm/report.html
