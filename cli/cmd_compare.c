@@ -128,10 +128,9 @@ static json_t *goal_json(const compare_args *args, const char *data_hash) {
 /* bf16 wherever the processor multiplies it (docs/decisions/0016-precision-of-compare.md). What was
  * chosen is in the configs: a comparison goes on in it, on any machine. */
 static iso_precision precision_of(const char *asked) {
-    if (strcmp(asked, "auto") != 0)
-        return strcmp(asked, "bf16") == 0 ? ISO_PRECISION_BF16 : ISO_PRECISION_FP32;
     bool has_bf16 = strcmp(iso_exec_isa(ISO_BF16), "none") != 0;
-    return has_bf16 ? ISO_PRECISION_BF16 : ISO_PRECISION_FP32;
+    bool in_bf16 = strcmp(asked, "auto") == 0 ? has_bf16 : strcmp(asked, "bf16") == 0;
+    return in_bf16 ? ISO_PRECISION_BF16 : ISO_PRECISION_FP32;
 }
 
 static iso_status make_plan(const compare_args *args, const char *data_dir,

@@ -78,7 +78,7 @@ static void rows_piece(void *ctx, int64_t i_piece, int i_thread) {
     if (i_piece + job->n_threads < job->n_pieces) {
         const piece next = job->pieces[i_piece + job->n_threads];
         int64_t n_bytes = job->N * job->K * (int64_t)sizeof(float);
-        p.ahead[0] = cpu_region_of(&job->a, next.first, next.n, 0, job->K);
+        p.ahead[0] = cpu_rows_of(&job->a, next.first, next.n);
         if (next.expert != at.expert)
             p.ahead[1] = (cpu_region){
                 .data = job->w + next.expert * job->N * job->K, .n_rows = 1, .row_bytes = n_bytes};
@@ -171,10 +171,7 @@ static void grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso
     job.thread_bytes = job.a_at + cpu_panels_words(job.N, BLOCK_TOKENS, job.is_half) * 4;
     job.pieces = iso_arena_take(&ex->scratch, rt->E * MAX_PARTS, sizeof(piece));
     job.scratch = iso_arena_take(&ex->scratch, n_threads, job.thread_bytes);
-    if (!ex->measuring) {
-        job.n_pieces = list_parts(job.pieces, rt, &job), job.n_threads = n_threads;
-        iso_exec_pieces(ex, job.n_pieces, weight_piece, &job);
-    }
+    if (!ex->measuring) iso_exec_pieces(ex, list_parts(job.pieces, rt, &job), weight_piece, &job);
     iso_arena_rewind(&ex->scratch, mark);
 }
 

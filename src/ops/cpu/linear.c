@@ -11,10 +11,10 @@
 #include "ops/cpu/panel.h"
 
 #define BLOCK_ROWS   64
-#define PACK_STRIPS  2  /* packed in a piece */
-#define PACK_ROWS    64 /* the same, of what is packed row by row; even */
-#define PACK_NUMBERS 16384
-#define BLOCK_TOKENS 512 /* a strip of x and a panel of dy should stay in the first two caches */
+#define PACK_STRIPS  2     /* packed in a piece */
+#define PACK_ROWS    64    /* the same, of what is packed row by row; even */
+#define PACK_NUMBERS 16384 /* in a piece of x, or more: less isn't worth handing out */
+#define BLOCK_TOKENS 512   /* a strip of x and a panel of dy should stay in the first two caches */
 #define CHUNK_BYTES  ((int64_t)4 << 20) /* of x packed at a time: it should stay in the last one */
 
 typedef struct linear_job {
@@ -64,8 +64,7 @@ static void rows_piece(void *ctx, int64_t i_piece, int i_thread) {
     p.c_is_half = job->out.dtype == ISO_BF16;
     p.base = job->base.data ? (const float *)job->base.data + at : NULL;
     int64_t next = row + job->n_threads * BLOCK_ROWS;
-    if (next < job->M)
-        p.ahead[0] = cpu_region_of(&job->a, next, cpu_min(BLOCK_ROWS, job->M - next), 0, job->K);
+    if (next < job->M) p.ahead[0] = cpu_rows_of(&job->a, next, cpu_min(BLOCK_ROWS, job->M - next));
     cpu_multiply(&p);
 }
 
@@ -151,7 +150,7 @@ static void cut_rows(linear_job *job) {
     job->n_pieces = cpu_min(job->n_panels, cpu_max(2, (job->M + 96) / 192) * 2);
 }
 
-/* Tokens that a piece packs, of N numbers each: worth handing out, a part of a block. */
+/* Tokens that a piece packs, of N numbers each: a part of a block. */
 static int64_t pack_tokens(int64_t N) {
     int64_t n = PACK_ROWS;
     while (n < BLOCK_TOKENS && n * N < PACK_NUMBERS) n *= 2;

@@ -187,7 +187,7 @@ static void fetch_some(fetch *f) {
             continue;
         }
         const char *row =
-            (const char *)r->data + (r->index ? r->index[f->row] : f->row) * r->ld_bytes;
+            (const char *)r->data + (r->index ? r->index[f->row] : f->row) * r->row_bytes;
         for (; n > 0 && f->at < r->row_bytes; f->at += 64, n--)
             __builtin_prefetch(row + f->at, 0, 2);
         if (f->at < r->row_bytes) return;

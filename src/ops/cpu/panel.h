@@ -45,7 +45,7 @@ typedef struct cpu_matrix {
 typedef struct cpu_region {
     const void *data;
     const int32_t *index;
-    int64_t n_rows, row_bytes, ld_bytes;
+    int64_t n_rows, row_bytes;
 } cpu_region;
 
 #define CPU_AHEAD 2
@@ -98,16 +98,13 @@ static inline int64_t cpu_strip_start(int64_t N, int64_t i) {
 #define cpu_pack_panels  ISO_ISA_NAME(iso_cpu_pack_panels)
 #define cpu_convert_rows ISO_ISA_NAME(iso_cpu_convert_rows)
 
-/* Rows [first, first + n) of `in`, columns [col, col + n_cols). */
-static inline cpu_region cpu_region_of(const cpu_matrix *in, int64_t first, int64_t n, int64_t col,
-                                       int64_t n_cols) {
-    int64_t item = in->is_half ? 2 : 4;
-    return (cpu_region){.data = (const char *)in->data +
-                                (col + (in->index ? 0 : first * in->ld)) * item,
+/* Rows [first, first + n) of `in`. */
+static inline cpu_region cpu_rows_of(const cpu_matrix *in, int64_t first, int64_t n) {
+    int64_t row_bytes = in->ld * (in->is_half ? 2 : 4);
+    return (cpu_region){.data = (const char *)in->data + (in->index ? 0 : first * row_bytes),
                         .index = in->index ? in->index + first : NULL,
                         .n_rows = n,
-                        .row_bytes = n_cols * item,
-                        .ld_bytes = in->ld * item};
+                        .row_bytes = row_bytes};
 }
 
 void cpu_multiply(const cpu_product *product);
