@@ -293,6 +293,7 @@ static iso_study study_default(void) {
                        .dense_alpha = {6, {1.5, 2, 2.77, 4, 5.5, 8}},
                        .dense_head_dim = {4, {8, 16, 32, 64}},
                        .lr_multipliers = {3, {0.25, 0.5, 1}},
+                       .lr_extend = 2,
                        .retries = 2,
                        .budget_line = 1};
 }

@@ -95,6 +95,7 @@ typedef struct iso_study {
 
     iso_study_lr lr;
     iso_study_list lr_multipliers;
+    int64_t lr_extend; /* how often a sweep goes on beyond an edge that is best */
     int64_t retries;
     double stop_hopeless; /* BPC; 0 = never */
     iso_study_select select;

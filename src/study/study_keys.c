@@ -114,6 +114,8 @@ const iso_study_key iso_study_keys[] = {
      "Step Law times the measured rule, or a sweep per side (steplaw)"},
     {"rules", "lr_multipliers", ISO_STUDY_NUMBERS, PLANNED, AT(lr_multipliers), 0, 1000, NULL,
      "of the sweep, over Step Law ([0.25, 0.5, 1])"},
+    {"rules", "lr_extend", ISO_STUDY_WHOLE, PLANNED, AT(lr_extend), 0, 16, NULL,
+     "how often a sweep goes on where its best lies at an edge (2)"},
     {"rules", "retries", ISO_STUDY_WHOLE, ALL, AT(retries), 0, 100, NULL,
      "of a run that a crash, the disk or a signal ended (2)"},
     {"rules", "stop_hopeless", ISO_STUDY_NUMBER, SEARCH | METHOD, AT(stop_hopeless), 0, 100, NULL,

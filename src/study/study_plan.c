@@ -201,7 +201,8 @@ static iso_status build_method(iso_study_build *b, const iso_study *method) {
         if (status != ISO_OK) iso_fail_context(status, "parts.%s", method->parts[i].name);
         if (status == ISO_OK && part->kind == ISO_STUDY_CONTROL) take_noise(b);
         if (!sweeps) continue;
-        swept_stage = 0;
+        count_stages(b->plan);
+        swept_stage = b->plan->n_stages - 1;
         rates_open = !b->plan->complete;
     }
     free(part);

@@ -1,9 +1,10 @@
 /* Sides to runs: under all their seeds, at a rate that is Step Law's, swept here, or swept before.
  *
  * A sweep tries every multiplier on every side; the best by the documents that choose is the
- * side's. In a study of its own, or a method's part, a multiplier is judged by all seeds and every
- * side is remembered for the parts that follow; in another study (rules.lr: sweep) by the first
- * seed, and the others follow at the best.
+ * side's. A best one at the edge may have a better one beyond, so the sweep goes on there. In a
+ * study of its own, or a method's part, a multiplier is judged by all seeds and every side is
+ * remembered for the parts that follow; in another study (rules.lr: sweep) by the first seed, and
+ * the others follow at the best.
  */
 #include "study/study_build.h"
 
@@ -61,51 +62,94 @@ static json_t *row_of(const iso_study_run *run, double lr_multiplier, int64_t n_
     return row;
 }
 
-static void keep_table(iso_study_build *b, const iso_study_side *side, json_t *rows, int64_t best) {
-    const iso_study_list *multipliers = &b->study->lr_multipliers;
-    bool at_edge = multipliers->n > 1 && (best == 0 || best == multipliers->n - 1);
+/* A side's sweep: the rates in rising order, and of the best its place; -1 while it is not known.
+ */
+typedef struct sweep {
+    iso_study_list rates;
+    int64_t best;
+    json_t *rows;
+} sweep;
+
+static void insert_rate(iso_study_list *rates, double lr_multiplier) {
+    int64_t at = rates->n++;
+    for (; at > 0 && rates->values[at - 1] > lr_multiplier; at--)
+        rates->values[at] = rates->values[at - 1];
+    rates->values[at] = lr_multiplier;
+}
+
+static bool best_at_edge(const sweep *s) {
+    return s->rates.n > 1 && (s->best == 0 || s->best == s->rates.n - 1);
+}
+
+/* As far beyond the best as its only neighbour is on the other side. */
+static double beyond_edge(const sweep *s) {
+    const double *rates = s->rates.values;
+    double neighbour = rates[s->best == 0 ? 1 : s->best - 1];
+    return rates[s->best] * rates[s->best] / neighbour;
+}
+
+static void keep_table(iso_study_build *b, const iso_study_side *side, const sweep *s) {
+    bool at_edge = best_at_edge(s);
     json_array_append_new(b->plan->steps,
                           json_pack("{ss ss ss sO sI sb}", "step", "lr", "part", b->part, "side",
-                                    side->name, "candidates", rows, "chosen", (json_int_t)best,
-                                    "at_edge", at_edge));
+                                    side->name, "candidates", s->rows, "chosen",
+                                    (json_int_t)s->best, "at_edge", at_edge));
     if (at_edge)
         iso_str_appendf(&b->plan->notes,
                         "%s: the best rate, %g over Step Law, is at the edge of the sweep\n",
-                        side->name, multipliers->values[best]);
+                        side->name, s->rates.values[s->best]);
 }
 
-/* Every multiplier; the index of the best, or -1 if it is not known yet. */
-static iso_status sweep_side(int64_t *out_best, iso_study_build *b, const iso_study_side *side) {
-    const iso_study_list *multipliers = &b->study->lr_multipliers;
+/* Every rate of the sweep; those that have a run already are only looked up. */
+static iso_status try_rates(sweep *s, iso_study_build *b, const iso_study_side *side) {
     int64_t n_seeds = b->study->kind == ISO_STUDY_SWEEP ? side->seeds.n : 1;
-    json_t *rows = json_array();
     double best = INFINITY;
     bool known = true;
-    iso_status status = ISO_OK;
-    *out_best = -1;
-    for (int64_t i = 0; i < multipliers->n && status == ISO_OK; i++) {
+    s->best = -1;
+    json_array_clear(s->rows);
+    for (int64_t i = 0; i < s->rates.n; i++) {
         int64_t runs[ISO_STUDY_LIST_MAX] = {0};
         char name[ISO_STUDY_SIDE_BYTES];
         iso_config config = side->config;
         iso_study_score score = {0};
-        config.train.lr_multiplier = multipliers->values[i];
+        config.train.lr_multiplier = s->rates.values[i];
         name_at(name, side, config.train.lr_multiplier);
-        for (int64_t j = 0; j < n_seeds && status == ISO_OK; j++)
-            status =
-                iso_study_add_run(&runs[j], b, name, "", &config, (int64_t)side->seeds.values[j]);
-        known = status == ISO_OK && known && score_seeds(&score, b, runs, n_seeds);
+        for (int64_t j = 0; j < n_seeds; j++)
+            ISO_TRY(
+                iso_study_add_run(&runs[j], b, name, "", &config, (int64_t)side->seeds.values[j]));
+        known = known && score_seeds(&score, b, runs, n_seeds);
         if (!known) continue;
-        if (score.choose < best) best = score.choose, *out_best = i;
-        json_array_append_new(
-            rows, row_of(&b->plan->runs[runs[0]], multipliers->values[i], n_seeds, &score));
+        if (score.choose < best) best = score.choose, s->best = i;
+        json_array_append_new(s->rows,
+                              row_of(&b->plan->runs[runs[0]], s->rates.values[i], n_seeds, &score));
     }
-    if (status == ISO_OK && known && *out_best < 0)
-        status = iso_fail(ISO_ERR_FAILED,
-                          "the sweep of %s: every rate diverged; take lower rules.lr_multipliers",
-                          side->name);
-    if (!known) *out_best = -1;
-    if (status == ISO_OK && *out_best >= 0) keep_table(b, side, rows, *out_best);
-    json_decref(rows);
+    if (!known)
+        s->best = -1;
+    else if (s->best < 0)
+        return iso_fail(ISO_ERR_FAILED,
+                        "the sweep of %s: every rate diverged; take lower rules.lr_multipliers",
+                        side->name);
+    return ISO_OK;
+}
+
+/* Round after round while the best lies at an edge; a round is a stage. */
+static iso_status sweep_side(double *out_best, iso_study_build *b, const iso_study_side *side) {
+    const iso_study_list *multipliers = &b->study->lr_multipliers;
+    sweep s = {.rows = json_array()};
+    *out_best = 0;
+    for (int64_t i = 0; i < multipliers->n; i++) insert_rate(&s.rates, multipliers->values[i]);
+    iso_status status = try_rates(&s, b, side);
+    for (int64_t i = 0; i < b->study->lr_extend && status == ISO_OK; i++) {
+        if (s.best < 0 || !best_at_edge(&s) || s.rates.n == ISO_STUDY_LIST_MAX) break;
+        insert_rate(&s.rates, beyond_edge(&s));
+        b->after = b->stage++;
+        status = try_rates(&s, b, side);
+    }
+    if (status == ISO_OK && s.best >= 0) {
+        keep_table(b, side, &s);
+        *out_best = s.rates.values[s.best];
+    }
+    json_decref(s.rows);
     return status;
 }
 
@@ -139,26 +183,30 @@ iso_status iso_study_set_rate(const iso_study_build *b, iso_config *config) {
 
 /* --- all sides --- */
 
-static iso_status take_best(iso_study_build *b, const iso_study_side *side, int64_t best) {
+static iso_status take_best(iso_study_build *b, const iso_study_side *side, double lr_multiplier) {
     char name[ISO_STUDY_SIDE_BYTES];
     iso_config config = side->config;
-    config.train.lr_multiplier = b->study->lr_multipliers.values[best];
-    if (b->study->kind == ISO_STUDY_SWEEP) return remember(b, side, config.train.lr_multiplier);
-    name_at(name, side, config.train.lr_multiplier);
+    config.train.lr_multiplier = lr_multiplier;
+    if (b->study->kind == ISO_STUDY_SWEEP) return remember(b, side, lr_multiplier);
+    name_at(name, side, lr_multiplier);
     return add_seeds(b, side, name, &config);
 }
 
 static iso_status run_sweeps(iso_study_build *b) {
-    int64_t *best = calloc((size_t)b->n_sides + 1, sizeof *best);
+    double *best = calloc((size_t)b->n_sides + 1, sizeof *best); /* 0: not known yet */
+    int64_t first = b->stage, last = b->stage, after = b->after;
     bool known = true;
     iso_status status = best ? ISO_OK : iso_fail(ISO_ERR_MEMORY, "cannot allocate the sweep");
     for (int64_t i = 0; i < b->n_sides && status == ISO_OK; i++) {
         status = sweep_side(&best[i], b, &b->sides[i]);
-        if (best[i] < 0 && !b->score) best[i] = 0, b->plan->assumed = true;
-        known = known && best[i] >= 0;
+        if (b->stage > last) last = b->stage;
+        b->stage = first, b->after = after;
+        if (best[i] == 0 && !b->score)
+            best[i] = b->study->lr_multipliers.values[0], b->plan->assumed = true;
+        known = known && best[i] > 0;
     }
     if (!known) b->plan->complete = false;
-    b->after = b->stage++;
+    b->after = last, b->stage = last + 1;
     for (int64_t i = 0; known && i < b->n_sides && status == ISO_OK; i++)
         status = take_best(b, &b->sides[i], best[i]);
     free(best);

@@ -140,7 +140,7 @@ static double sweep_bpc(const iso_study_run *run) {
 static void test_sweep(void **state) {
     static const char text[] = HEAD SMALL
         "kind: scan\nbudget: {params: 200K, data: 200K}\naxes: {activation_rates: [20%]}\n"
-        "seeds: 2\nrules: {lr: sweep, lr_multipliers: [0.25, 0.5, 1]}\n";
+        "seeds: 2\nrules: {lr: sweep, lr_multipliers: [0.25, 0.5, 1], lr_extend: 0}\n";
     oracle o = {0, sweep_bpc};
     iso_study_plan *plan = plan_of(text, ask, &o);
     expect_runs(plan, "dense-lr0.25-s1 0 -\ndense-lr0.5-s1 0 -\ndense-lr1-s1 0 -\n"
@@ -160,6 +160,55 @@ static void test_sweep(void **state) {
     iso_study_plan_free(plan);
 }
 
+static const json_t *step_of(const iso_study_plan *plan, const char *name) {
+    for (size_t i = 0; i < json_array_size(plan->steps); i++) {
+        const json_t *step = json_array_get(plan->steps, i);
+        if (strcmp(json_string_value(json_object_get(step, "step")), name) == 0) return step;
+    }
+    fail_msg("no step %s", name);
+    return NULL;
+}
+
+/* Where the best lies at an edge the sweep goes on there; the parts behind wait for it. */
+static void test_sweep_beyond_edge(void **state) {
+    static const char text[] =
+        HEAD SMALL "kind: method\nbudget: {params: 200K, data: 200K}\nseeds: 2\n"
+                   "rules: {lr_multipliers: [4, 2], lr_extend: %d}\n"
+                   "parts: {sweep: {seeds: 1}, control: {seeds: 2}}\n";
+    /* The dense side's best is 0.5: 1, 0.5 and 0.25 are tried, each in a stage of its own. */
+    static const struct {
+        int lr_extend, n_rates;
+        bool at_edge;
+    } all[] = {{0, 2, true}, {1, 3, true}, {2, 4, true}, {3, 5, false}, {16, 5, false}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char filled[512];
+        oracle o = {99, sweep_bpc};
+        snprintf(filled, sizeof filled, text, all[i].lr_extend);
+        iso_study_plan *plan = plan_of(filled, ask, &o);
+        const json_t *step = step_of(plan, "lr");
+        const json_t *rows = json_object_get(step, "candidates");
+        int64_t n_sweep_stages = all[i].n_rates - 1;
+        assert_true(plan->complete);
+        assert_true(json_is_true(json_object_get(step, "at_edge")) == all[i].at_edge);
+        assert_int_equal(json_array_size(rows), all[i].n_rates);
+        for (int64_t j = 0; j < all[i].n_rates; j++) { /* rising, to the last */
+            const json_t *row = json_array_get(rows, (size_t)(all[i].n_rates - 1 - j));
+            double rate = json_number_value(json_object_get(row, "lr_multiplier"));
+            assert_true(rate == 4 / (double)(1 << j));
+        }
+        assert_int_equal(plan->n_stages, n_sweep_stages + 1);
+        for (int64_t j = 0; j < plan->n_runs; j++)
+            assert_int_equal(plan->runs[j].after, plan->runs[j].stage - 1);
+        iso_study_plan_free(plan);
+        o.n_known = n_sweep_stages - 1;
+        plan = plan_of(filled, ask, &o);
+        assert_false(plan->complete);
+        for (int64_t j = 0; j < plan->n_runs; j++)
+            assert_string_equal(plan->runs[j].parts, "sweep");
+        iso_study_plan_free(plan);
+    }
+}
+
 #define SEARCH                                                                                     \
     HEAD SMALL "kind: search\nbudget: {params: 1M, data: 1M}\nseeds: 2\n"                          \
                "axes: {activation_rates: [20%], layouts: [full, 1dense], granularity: [1, 2], "    \
@@ -174,15 +223,6 @@ static double search_bpc(const iso_study_run *run) {
     return 2 + seed -
            (m->layer_layout == ISO_LAYOUT_1DENSE && m->shared_expert_intermediate_size > 0) -
            0.0005 * m->norm_topk_prob;
-}
-
-static const json_t *step_of(const iso_study_plan *plan, const char *name) {
-    for (size_t i = 0; i < json_array_size(plan->steps); i++) {
-        const json_t *step = json_array_get(plan->steps, i);
-        if (strcmp(json_string_value(json_object_get(step, "step")), name) == 0) return step;
-    }
-    fail_msg("no step %s", name);
-    return NULL;
 }
 
 static const char *winner_of(const iso_study_plan *plan, const char *name) {
@@ -244,7 +284,7 @@ static void test_deterministic(void **state) {
 
 #define METHOD                                                                                     \
     HEAD SMALL "kind: method\nbudget: {params: 200K, data: 200K}\nshapes: {own_experts: true}\n"   \
-               "seeds: 2\nrules: {lr_multipliers: [0.25, 0.5, 1]}\nparts:\n"                       \
+               "seeds: 2\nrules: {lr_multipliers: [0.25, 0.5, 1], lr_extend: 0}\nparts:\n"         \
                "  search: {seeds: 1, axes: {activation_rates: [20%], layouts: [full, 1dense], "    \
                "granularity: [1], zeta: [16], mu: [15], dense_zeta: [8, 32], dense_alpha: [2], "   \
                "dense_head_dim: [16]}}\n"                                                          \
@@ -342,7 +382,7 @@ static bool ask_diverging(void *ctx, const iso_study_run *run, iso_study_score *
 static void test_diverged(void **state) {
     static const char text[] =
         HEAD SMALL "kind: sweep\nbudget: {params: 200K, data: 200K}\nseeds: 2\n"
-                   "rules: {lr_multipliers: [0.5, 1, 4]}\n";
+                   "rules: {lr_multipliers: [0.5, 1, 4], lr_extend: 0}\n";
     double limit = 1;
     iso_study_plan *plan = plan_of(text, ask_diverging, &limit);
     assert_true(plan->complete && plan->n_runs == 12);
@@ -403,13 +443,19 @@ static void test_unreachable(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scan),          cmocka_unit_test(test_scan_over_data_and_tokens),
-        cmocka_unit_test(test_reuse),         cmocka_unit_test(test_grid),
-        cmocka_unit_test(test_sweep),         cmocka_unit_test(test_search),
-        cmocka_unit_test(test_deterministic), cmocka_unit_test(test_unreachable),
-        cmocka_unit_test(test_method),        cmocka_unit_test(test_method_names),
-        cmocka_unit_test(test_control),       cmocka_unit_test(test_control_feeds_search),
-        cmocka_unit_test(test_diverged)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scan),
+                                       cmocka_unit_test(test_scan_over_data_and_tokens),
+                                       cmocka_unit_test(test_reuse),
+                                       cmocka_unit_test(test_grid),
+                                       cmocka_unit_test(test_sweep),
+                                       cmocka_unit_test(test_sweep_beyond_edge),
+                                       cmocka_unit_test(test_search),
+                                       cmocka_unit_test(test_deterministic),
+                                       cmocka_unit_test(test_unreachable),
+                                       cmocka_unit_test(test_method),
+                                       cmocka_unit_test(test_method_names),
+                                       cmocka_unit_test(test_control),
+                                       cmocka_unit_test(test_control_feeds_search),
+                                       cmocka_unit_test(test_diverged)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

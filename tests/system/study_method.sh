@@ -108,7 +108,7 @@ config:
   data: {dir: data}
   train: {eval_tokens: 500, final_eval_tokens: 1000, weight_decay: 10}
 budget: {params: 100K, data: 20K}
-rules: {lr_multipliers: [0.5, 1000]}
+rules: {lr_multipliers: [0.5, 1000], lr_extend: 0}
 seeds: 1
 YAML
 mkdir wild
