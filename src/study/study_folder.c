@@ -1,6 +1,7 @@
 #include "study/study_folder.h"
 
 #include "runs/run_folder.h"
+#include "runs/run_rows.h"
 #include "study/study_choose.h"
 
 #include <inttypes.h>
@@ -147,6 +148,28 @@ static iso_status check_growth(const iso_study_folder *folder, const iso_study_p
     return ISO_OK;
 }
 
+/* What lies in the runs' folders may come from a batch system, or from a hand that erred. */
+static iso_status check_trained(const iso_study_folder *folder, const iso_study_plan *plan) {
+    iso_status status = ISO_OK;
+    for (int64_t i = 0; i < plan->n_runs && status == ISO_OK; i++) {
+        const iso_study_run *run = &plan->runs[i];
+        char *path = iso_strf("%s/runs/%s/" ISO_RUN_CONFIG, folder->dir, run->name);
+        char hash[ISO_SHA256_HEX_BYTES];
+        iso_config config;
+        if (iso_path_exists(path)) status = iso_config_load(&config, path, NULL, 0);
+        if (status == ISO_OK && iso_path_exists(path)) {
+            iso_config_hash(hash, &config);
+            if (strcmp(hash, run->config_hash) != 0)
+                status = iso_fail(ISO_ERR_USAGE,
+                                  "%s: it was not trained with the study's config of this run; "
+                                  "move the run folder away",
+                                  path);
+        }
+        free(path);
+    }
+    return status;
+}
+
 /* Unless it is there with these bytes: hundreds of files are not to be synced at every start. */
 static iso_status write_once(const char *path, const char *text, size_t n_bytes) {
     char *there = NULL;
@@ -201,6 +224,7 @@ iso_status iso_study_folder_take(iso_study_folder *folder, const iso_study_plan 
     if (iso_path_exists(manifest)) status = read_manifest(folder, manifest);
     free(manifest);
     if (status == ISO_OK) status = check_growth(folder, plan);
+    if (status == ISO_OK) status = check_trained(folder, plan);
     if (status == ISO_OK) status = iso_dir_create(configs);
     if (status == ISO_OK && json_array_size(plan->steps) > 0) status = iso_dir_create(steps);
     if (status == ISO_OK) status = write_configs(folder, plan);

@@ -6,7 +6,8 @@
  *
  * (I1) one process at a time runs a study: it holds the lock;
  * (I2) a run that a manifest names keeps its config for ever: a study file that was changed so that
- *      it would not is refused, one that only grew is gone on with;
+ *      it would not is refused, one that only grew is gone on with; so is a run folder of another
+ *      config, whoever put it there;
  * (I3) the manifest is replaced as a whole, and names no config that is not there.
  */
 #ifndef ISO_STUDY_STUDY_FOLDER_H
@@ -32,7 +33,8 @@ bool iso_study_folder_score(void *ctx, const iso_study_run *run, iso_study_score
 /* The step at which a run of the plan was hopeless, 0 if it isn't. */
 int64_t iso_study_folder_hopeless(const iso_study_folder *folder, const iso_study_run *run);
 
-/* Takes a plan: (I2) is checked, configs and the tables of its choices are written. */
+/* Takes a plan: (I2) is checked (ISO_ERR_USAGE), configs and the tables of its choices are written.
+ */
 iso_status iso_study_folder_take(iso_study_folder *folder, const iso_study_plan *plan);
 
 /* The manifest as things stand; jobs in the plan's order. */

@@ -1,5 +1,5 @@
-/* prove_optimum DRAWS [POINTS SEEDS CURVATURE GAP]: planted scans at the noise of real ones,
- * analysed; prints the tables of docs/evidence/optimum.md. */
+/* prove_optimum DRAWS [POINTS SEEDS CURVATURE GAP [SEED_SD LOW HIGH]]: planted scans at the noise
+ * of real ones, analysed; prints the tables of docs/evidence/optimum.md. */
 #include "study/planted.h"
 #include "study/seed_control.h"
 
@@ -15,12 +15,15 @@
 
 typedef struct design {
     int64_t n_points, n_seeds;
-    double curvature, gap;
+    double curvature, gap, seed_sd;
+    double low, high; /* activation rates */
 } design;
 
+#define USUAL SEED_SD, 0.08, 0.6
+
 static const design designs[] = {
-    {5, 3, 0.1, 0.05},  {7, 2, 0.1, 0.05},  {9, 2, 0.1, 0.05},
-    {7, 3, 0.03, 0.02}, {6, 2, 0.03, 0.02}, {9, 3, 0.2, 0.05},
+    {5, 3, 0.1, 0.05, USUAL},  {7, 2, 0.1, 0.05, USUAL},  {9, 2, 0.1, 0.05, USUAL},
+    {7, 3, 0.03, 0.02, USUAL}, {6, 2, 0.03, 0.02, USUAL}, {9, 3, 0.2, 0.05, USUAL},
 };
 
 static void print_share(int64_t k, int64_t n) {
@@ -34,12 +37,12 @@ static iso_planted plan(iso_planted_shape shape, double rate, const design *d) {
                          .optimum = log(rate),
                          .curvature = d->curvature,
                          .gap = d->gap,
-                         .low = log(0.08),
-                         .high = log(0.6),
+                         .low = log(d->low),
+                         .high = log(d->high),
                          .n_points = d->n_points,
                          .n_seeds = d->n_seeds,
                          .n_level_seeds = d->n_seeds,
-                         .seed_sd = SEED_SD,
+                         .seed_sd = d->seed_sd,
                          .evaluation_se = EVALUATION_SE};
 }
 
@@ -87,8 +90,10 @@ static int print_design(const design *d, int64_t draws) {
         {ISO_PLANTED_STEEP, 0.12},     {ISO_PLANTED_KINK, 0.2},
         {ISO_PLANTED_JUMP, 0.2},
     };
-    printf("\n%" PRId64 " points of %" PRId64 " seeds, curvature %g, gap %g:\n\n", d->n_points,
-           d->n_seeds, d->curvature, d->gap);
+    printf("\n%" PRId64 " points of %" PRId64
+           " seeds from %g %% to %g %%, curvature %g, gap %g, seed "
+           "noise %g:\n\n",
+           d->n_points, d->n_seeds, 100 * d->low, 100 * d->high, d->curvature, d->gap, d->seed_sd);
     printf("| truth | optimum | covered | inside | at or below | at or above | unresolved | width "
            "| miss | gap covered | region right | gap resolved |\n"
            "|---|---|---|---|---|---|---|---|---|---|---|---|\n");
@@ -103,7 +108,7 @@ static int print_alarms(int64_t draws) {
            "|---|---|---|---|---|\n");
     for (int64_t n = 5; n <= 9; n += 2)
         for (int64_t seeds = 2; seeds <= 3; seeds++) {
-            design d = {n, seeds, 0.0, 0.0};
+            design d = {n, seeds, 0.0, 0.0, USUAL};
             iso_planted p = plan(ISO_PLANTED_FLAT, 0.2, &d);
             iso_planted_result r;
             if (iso_planted_run(&r, &p, 2, draws) != ISO_OK) return 1;
@@ -165,19 +170,24 @@ static int print_control(int64_t draws) {
 }
 
 /* A plan of one's own, as its study file has it. */
-static int print_own(int64_t draws, char **words) {
+static int print_own(int64_t draws, int n_words, char **words) {
     design own = {strtoll(words[0], NULL, 10), strtoll(words[1], NULL, 10), strtod(words[2], NULL),
-                  strtod(words[3], NULL)};
+                  strtod(words[3], NULL), USUAL};
+    if (n_words == 7) {
+        own.seed_sd = strtod(words[4], NULL);
+        own.low = strtod(words[5], NULL), own.high = strtod(words[6], NULL);
+    }
     return print_design(&own, draws);
 }
 
 int main(int argc, char **argv) {
     int64_t draws = argc > 1 ? strtoll(argv[1], NULL, 10) : 0;
-    if ((argc != 2 && argc != 6) || draws < 1) {
-        fprintf(stderr, "usage: prove_optimum DRAWS [POINTS SEEDS CURVATURE GAP]\n");
+    if ((argc != 2 && argc != 6 && argc != 9) || draws < 1) {
+        fprintf(stderr,
+                "usage: prove_optimum DRAWS [POINTS SEEDS CURVATURE GAP [SEED_SD LOW HIGH]]\n");
         return 2;
     }
-    if (argc == 6) return print_own(draws, argv + 2);
+    if (argc > 2) return print_own(draws, argc - 2, argv + 2);
     printf("## Optimum, gap, region\n");
     for (size_t i = 0; i < sizeof designs / sizeof *designs; i++)
         if (print_design(&designs[i], draws)) return 1;

@@ -114,6 +114,15 @@ if [ -z "${STUDY:-}" ]; then
     check "study: and the others stay" [ "$(cat n_kinds)" = 1 ]
 fi
 
+# --- a folder of another run ---
+
+if [ -z "${STUDY:-}" ]; then
+    cp -r calm swapped
+    rm -r swapped/runs/dense-s1
+    cp -r calm/runs/dense-s2 swapped/runs/dense-s1
+    expect "study: a run folder of another config" 2 'runs/dense-s1' 'not trained with' -- isomoe study run "$study" --out swapped
+fi
+
 # --- failures ---
 
 # A run whose folder cannot be one: told with its cause, the others finish.
