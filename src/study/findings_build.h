@@ -9,8 +9,11 @@
  * own: what sides are (sides.h), the statistics (answer.h, scan_curve.h, ...).
  *
  * (I1) all.runs are finished, in the manifest's order; a view borrows from them;
- * (I2) seed noise is pooled over every configuration that is not a search's alone: candidates that
- *      train badly scatter more.
+ * (I2) seed noise is pooled over the configurations that are compared, each with all the seeds
+ *      that it has anywhere in the study: text that is repeated, or little of it, scatters
+ *      differently. Where they have fewer than ISO_FINDINGS_OWN_DOF degrees of freedom, over all of
+ *      the study's. Configurations that are a search's alone never count: candidates that train
+ *      badly scatter more (docs/decisions/0017).
  */
 #ifndef ISO_STUDY_FINDINGS_BUILD_H
 #define ISO_STUDY_FINDINGS_BUILD_H
@@ -21,8 +24,9 @@
 #include "study/study_plan.h"
 #include "study/token_law.h"
 
-#define ISO_FINDINGS_UNIT "bits per character"
-#define ISO_FINDINGS_SAME 0.01 /* rates, N and C this close (relatively) count as the same */
+#define ISO_FINDINGS_UNIT    "bits per character"
+#define ISO_FINDINGS_OWN_DOF 4
+#define ISO_FINDINGS_SAME    0.01 /* rates, N and C this close (relatively) count as the same */
 
 /* One run of the manifest; strings are borrowed from it. */
 typedef struct iso_finding_run {
@@ -41,7 +45,7 @@ typedef struct iso_findings_build {
     iso_finding_run *runs;
     iso_sides all;    /* n = 0 before the first run has finished */
     int64_t *i_run;   /* of all.runs[i] in `runs` */
-    iso_pooled noise; /* (I2) */
+    iso_pooled noise; /* of all configurations, (I2) */
 } iso_findings_build;
 
 /* ISO_ERR_USAGE, ISO_ERR_DATA as iso_study_findings. */
@@ -56,12 +60,18 @@ const iso_side *iso_findings_side_of(const iso_findings_build *b, const char *ru
 /* Whether all that it is for is a search: a candidate, and in no other comparison. */
 bool iso_findings_is_candidate(const iso_findings_build *b, const iso_side *side);
 
+/* Adds what all seeds of a side's configuration tell of seed noise; a candidate's tell nothing. */
+void iso_findings_noise_add(iso_pooled *noise, const iso_findings_build *b, const iso_side *side);
+/* `own`, or that of all configurations where it is too little. */
+iso_pooled iso_findings_noise_of(const iso_findings_build *b, const iso_pooled *own);
+
 /* The runs of one group as a comparison of its own, with its audit. */
 typedef struct iso_findings_view {
     const char *group; /* or part */
     bool is_part;
     int64_t n_finished; /* runs of the group */
     iso_sides sides;    /* .audit: NULL with fewer than two runs */
+    iso_pooled noise;   /* (I2) */
 } iso_findings_view;
 iso_status iso_findings_view_make(iso_findings_view *out, const iso_findings_build *b,
                                   const char *group);
@@ -81,7 +91,7 @@ const char *iso_findings_scheme(const char *group);
 json_t *iso_findings_groups(const iso_findings_build *b);
 
 /* The side's mean over its seeds with the training noise's 95 % interval. */
-iso_series_point iso_findings_point(const iso_findings_build *b, const iso_side *side, double x);
+iso_series_point iso_findings_point(const iso_side *side, double x, const iso_pooled *noise);
 /* "dense", "the MoE at 20 % activation". Caller frees. */
 char *iso_findings_side_words(const iso_side *side);
 /* "dense", "MoE 20 %": the same in figures and tables, dense first for the looks. Caller frees. */
@@ -92,9 +102,9 @@ double iso_findings_number(const iso_side *side, const char *path); /* of its fi
 bool iso_findings_same(double a, double b);
 int64_t iso_findings_seeds(const iso_sides *sides); /* the fewest of a side */
 
-/* What runs beyond a fit's own points (and level, may be NULL) tell of seed noise. Squares within a
+/* What `noise` holds beyond a fit's own points (and level, may be NULL). Squares within a
  * configuration's seeds hold those within a part of them, and the rest is independent of it. */
-iso_pooled iso_findings_other_noise(const iso_findings_build *b, const iso_scan_point *points,
+iso_pooled iso_findings_other_noise(const iso_pooled *noise, const iso_scan_point *points,
                                     int64_t n_points, const iso_scan_point *level);
 
 /* A verdict about a gap with a half-width; `sentence` is taken over and freed. */
@@ -133,11 +143,11 @@ iso_status iso_findings_gap_verdict(iso_findings_build *b, const iso_findings_vi
                                     const char *key, const char *question);
 /* Adds a view's MoEs against activation rate to a figure: their BPC, or their gaps to the dense
  * side. */
-iso_status iso_findings_rate_series(iso_findings_build *b, iso_finding_figure *figure,
-                                    const iso_findings_view *view, const char *name, bool gaps);
+iso_status iso_findings_rate_series(iso_finding_figure *figure, const iso_findings_view *view,
+                                    const char *name, bool gaps);
 /* A side's score as a level with its training interval. */
-iso_status iso_findings_level(iso_findings_build *b, iso_finding_figure *figure,
-                              const iso_side *side, const char *name);
+iso_status iso_findings_level(iso_finding_figure *figure, const iso_side *side, const char *name,
+                              const iso_pooled *noise);
 
 /* --- of reuse (findings_worth.c) --- */
 

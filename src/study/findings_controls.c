@@ -94,6 +94,12 @@ static iso_status read_sweep(sweep *out, iso_findings_build *b, const json_t *st
 
 /* --- handicaps --- */
 
+static iso_pooled noise_of(const iso_findings_build *b, const sweep *s) {
+    iso_pooled own = {0};
+    for (int64_t i = 0; i < s->n; i++) iso_findings_noise_add(&own, b, s->sides[i]);
+    return iso_findings_noise_of(b, &own);
+}
+
 static iso_status find_handicap(sweep *s, const iso_findings_build *b) {
     iso_scan_point points[MAX_RATES];
     int64_t n = s->n + 1;
@@ -104,11 +110,12 @@ static iso_status find_handicap(sweep *s, const iso_findings_build *b) {
                                      s->sides[i]->n_runs, 0.0};
     s->sides[s->n] = s->chosen;
     iso_status status = iso_sides_covariance(covariance, &dof, s->sides, n);
+    iso_pooled noise = noise_of(b, s);
     iso_scan scan = {.points = points,
                      .n_points = s->n,
                      .evaluation_covariance = covariance,
                      .evaluation_dof = dof,
-                     .other_noise = iso_findings_other_noise(b, points, s->n, NULL)};
+                     .other_noise = iso_findings_other_noise(&noise, points, s->n, NULL)};
     if (status == ISO_OK)
         status = iso_handicap_find(&s->handicap, &scan, log(iso_findings_number(s->chosen, "lr")));
     s->fitted = status == ISO_OK;
@@ -163,7 +170,7 @@ static iso_status add_table(iso_findings_build *b, const sweep *all, int64_t n) 
         .caption = "The handicap is what a side loses by its learning rate: the fitted curve "
                    "there minus its lowest within the sweep; not known where the best rate may lie "
                    "beyond. Seeds are those of the chosen rate, the "
-                   "others may have fewer; seed noise is pooled over configurations.",
+                   "others may have fewer; seed noise is pooled over each sweep's rates.",
         .n_columns = sizeof columns / sizeof *columns,
         .columns = columns};
     iso_finding_table *table;
@@ -175,9 +182,10 @@ static iso_status add_table(iso_findings_build *b, const sweep *all, int64_t n) 
 static iso_status add_sweep_series(iso_findings_build *b, iso_finding_figure *figure,
                                    const sweep *s) {
     iso_series_point points[MAX_RATES];
+    iso_pooled noise = noise_of(b, s);
     for (int64_t i = 0; i < s->n; i++) {
         const iso_side *side = s->sides[i];
-        iso_gap gap = iso_gap_estimate(side, s->chosen, &b->noise);
+        iso_gap gap = iso_gap_estimate(side, s->chosen, &noise);
         double half = side == s->chosen ? NAN : gap.half;
         points[i] = (iso_series_point){s->multiplier[i], gap.bpc,      gap.bpc - half,
                                        gap.bpc + half,   side->n_runs, side->label};

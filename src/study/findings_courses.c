@@ -25,6 +25,17 @@ static bool in_sizes(const iso_findings_build *b, const iso_side *side) {
     return in;
 }
 
+/* Of the sides of the same compute: little text scatters more. */
+static iso_pooled noise_at(const iso_findings_build *b, double flops) {
+    iso_pooled own = {0};
+    for (int64_t i = 0; i < b->all.n; i++) {
+        const iso_side *side = &b->all.sides[i];
+        if (in_sizes(b, side) && iso_findings_same(iso_findings_number(side, "train_flops"), flops))
+            iso_findings_noise_add(&own, b, side);
+    }
+    return iso_findings_noise_of(b, &own);
+}
+
 /* One rate's sides, if side i is the first of them: how many there are. */
 static int64_t collect(iso_series_point *points, const iso_findings_build *b, int64_t i) {
     int64_t n = 0;
@@ -34,7 +45,9 @@ static int64_t collect(iso_series_point *points, const iso_findings_build *b, in
         const iso_side *side = &b->all.sides[j];
         if (!in_sizes(b, side) || !iso_findings_same_rate(first, side)) continue;
         if (j < i) return 0;
-        points[n++] = iso_findings_point(b, side, iso_findings_number(side, "train_flops"));
+        double flops = iso_findings_number(side, "train_flops");
+        iso_pooled noise = noise_at(b, flops);
+        points[n++] = iso_findings_point(side, flops, &noise);
     }
     return n;
 }
@@ -43,9 +56,10 @@ static iso_status add_ends(iso_findings_build *b) {
     const iso_finding_figure empty = {
         .key = "1a",
         .title = "Loss against training compute at fixed activation rates",
-        .caption = "Every point is a training to its end, a mean over seeds; bars are the "
-                   "95\xc2\xa0% of training noise pooled over configurations. Levels depend on "
-                   "the corpus, so that the paper's curves have no place here.",
+        .caption =
+            "Every point is a training to its end, a mean over seeds; bars are the "
+            "95\xc2\xa0% of training noise pooled over those of the same compute. Levels depend on "
+            "the corpus, so that the paper's curves have no place here.",
         .x = compute_axis,
         .y = loss_axis};
     iso_finding_figure *figure;

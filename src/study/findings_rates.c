@@ -15,7 +15,7 @@ iso_status iso_findings_gap_verdict(iso_findings_build *b, const iso_findings_vi
         [ISO_OUTCOME_MOE_BETTER] = ISO_VERDICT_RESOLVED,
         [ISO_OUTCOME_DENSE_BETTER] = ISO_VERDICT_RESOLVED,
     };
-    iso_answer answer = iso_answer_with_noise(&view->sides, &b->noise);
+    iso_answer answer = iso_answer_with_noise(&view->sides, &view->noise);
     if (!answer.dense || !answer.moe)
         return iso_findings_note(b->out, "No verdict on %s yet: %s.", view->group,
                                  answer.dense ? "no MoE has finished"
@@ -37,10 +37,10 @@ iso_status iso_findings_gap_verdict(iso_findings_build *b, const iso_findings_vi
 
 /* --- the table of gaps --- */
 
-static iso_status gap_row(iso_findings_build *b, iso_finding_table *table, const iso_side *dense,
+static iso_status gap_row(iso_finding_table *table, const iso_pooled *noise, const iso_side *dense,
                           const iso_side *moe, const iso_side *twice) {
-    iso_gap gap = iso_gap_estimate(dense, moe, &b->noise), far = {NAN, NAN, NAN, NAN, NAN, NAN, 0};
-    if (twice) far = iso_gap_estimate(twice, moe, &b->noise);
+    iso_gap gap = iso_gap_estimate(dense, moe, noise), far = {NAN, NAN, NAN, NAN, NAN, NAN, 0};
+    if (twice) far = iso_gap_estimate(twice, moe, noise);
     const char *said = isnan(gap.half) ? "noise unknown" : gap.resolved ? "yes" : "no";
     const char *far_said = isnan(far.half) ? "noise unknown" : far.resolved ? "yes" : "no";
     iso_finding_cell cells[] = {
@@ -88,7 +88,7 @@ iso_status iso_findings_gap_table(iso_findings_build *b, const iso_findings_view
         {"\xc2\xb1 95 % at 2C", "BPC", 4, false},
         {"beyond noise at 2C", NULL, -1, false},
     };
-    iso_answer answer = iso_answer_with_noise(&view->sides, &b->noise);
+    iso_answer answer = iso_answer_with_noise(&view->sides, &view->noise);
     iso_finding_table *table;
     if (!answer.dense || !answer.moe) return ISO_OK;
     char *caption = iso_strf(
@@ -97,7 +97,7 @@ iso_status iso_findings_gap_table(iso_findings_build *b, const iso_findings_view
         "noise pooled over %lld configurations (%g degrees of freedom), evaluation noise paired "
         "over blocks of text.",
         (long long)answer.dense->n_runs, answer.dense->n_runs == 1 ? "seed" : "seeds",
-        (long long)b->noise.n_groups, b->noise.dof);
+        (long long)view->noise.n_groups, view->noise.dof);
     const iso_finding_table empty = {.key = (char *)key,
                                      .title = (char *)title,
                                      .caption = caption,
@@ -109,7 +109,7 @@ iso_status iso_findings_gap_table(iso_findings_build *b, const iso_findings_view
     for (int64_t i = 0; i < view->sides.n && status == ISO_OK; i++) {
         const iso_side *side = &view->sides.sides[i];
         if (!side->is_moe) continue;
-        status = gap_row(b, table, answer.dense, side, twice);
+        status = gap_row(table, &view->noise, answer.dense, side, twice);
         if (status == ISO_OK && side == best)
             table->cells[(table->n_rows - 1) * table->n_columns + 5].is_best = true;
     }
@@ -118,9 +118,9 @@ iso_status iso_findings_gap_table(iso_findings_build *b, const iso_findings_view
 
 /* --- series --- */
 
-iso_status iso_findings_rate_series(iso_findings_build *b, iso_finding_figure *figure,
-                                    const iso_findings_view *view, const char *name, bool gaps) {
-    iso_answer answer = iso_answer_with_noise(&view->sides, &b->noise);
+iso_status iso_findings_rate_series(iso_finding_figure *figure, const iso_findings_view *view,
+                                    const char *name, bool gaps) {
+    iso_answer answer = iso_answer_with_noise(&view->sides, &view->noise);
     iso_series series = {.name = (char *)name, .kind = ISO_SERIES_MEASURED};
     series.points = calloc((size_t)view->sides.n + 1, sizeof *series.points);
     ISO_ASSERT(series.points != NULL);
@@ -128,9 +128,9 @@ iso_status iso_findings_rate_series(iso_findings_build *b, iso_finding_figure *f
         const iso_side *side = &view->sides.sides[i];
         if (!side->is_moe || (gaps && !answer.dense)) continue;
         iso_series_point *point = &series.points[series.n++];
-        *point = iso_findings_point(b, side, side->activation_rate);
+        *point = iso_findings_point(side, side->activation_rate, &view->noise);
         if (!gaps) continue;
-        iso_gap gap = iso_gap_estimate(answer.dense, side, &b->noise);
+        iso_gap gap = iso_gap_estimate(answer.dense, side, &view->noise);
         point->y = gap.bpc;
         point->low = gap.bpc - gap.half;
         point->high = gap.bpc + gap.half;
@@ -140,9 +140,9 @@ iso_status iso_findings_rate_series(iso_findings_build *b, iso_finding_figure *f
     return status;
 }
 
-iso_status iso_findings_level(iso_findings_build *b, iso_finding_figure *figure,
-                              const iso_side *side, const char *name) {
-    iso_series_point point = iso_findings_point(b, side, NAN);
+iso_status iso_findings_level(iso_finding_figure *figure, const iso_side *side, const char *name,
+                              const iso_pooled *noise) {
+    iso_series_point point = iso_findings_point(side, NAN, noise);
     point.label = NULL; /* the series says what it is; a run shared with others bears their name */
     const iso_series series = {
         .name = (char *)name, .kind = ISO_SERIES_LEVEL, .n = 1, .points = &point};

@@ -39,12 +39,12 @@ static bool is_equal(const iso_findings_view *view) {
 
 static iso_status add_row(const reuse_part *p, iso_finding_table *table,
                           const iso_findings_view *view, const iso_side *side) {
-    iso_answer answer = iso_answer_with_noise(&view->sides, &p->b->noise);
+    iso_answer answer = iso_answer_with_noise(&view->sides, &view->noise);
     iso_gap gap = {NAN, NAN, NAN, NAN, NAN, NAN, 0};
-    iso_series_point point = iso_findings_point(p->b, side, NAN);
+    iso_series_point point = iso_findings_point(side, NAN, &view->noise);
     char *name = iso_findings_side_name(side);
     if (answer.dense && side->is_moe && is_equal(view))
-        gap = iso_gap_estimate(answer.dense, side, &p->b->noise);
+        gap = iso_gap_estimate(answer.dense, side, &view->noise);
     iso_finding_cell cells[] = {
         iso_cell_text(name),
         iso_cell_of(side->activation_rate),
@@ -73,7 +73,8 @@ static char *caption_of(const iso_findings_view *view) {
     if (!is_equal(view))
         return "The audit finds these runs not equal: losses without a comparison.";
     return "Losses are means over seeds, with the 95\xc2\xa0% of training noise pooled over "
-           "configurations; gaps are dense minus MoE, positive where the MoE is better, with "
+           "this table's configurations; gaps are dense minus MoE, positive where the MoE is "
+           "better, with "
            "training and evaluation noise.";
 }
 
@@ -133,14 +134,18 @@ static bool estimate(penalty *out, const reuse_part *p, const iso_findings_view 
     *out = (penalty){.view = view, .side = side, .once = once_of(p, side)};
     double unique = iso_findings_number(side, "unique_tokens");
     if (!out->once || !(iso_findings_number(side, "epochs") > 1.01)) return false;
-    iso_answer answer = iso_answer_with_noise(&view->sides, &p->b->noise);
+    iso_answer answer = iso_answer_with_noise(&view->sides, &view->noise);
     bool known =
         iso_findings_worth(&worth, p->b, side) || iso_findings_worth(&worth, p->b, answer.dense);
-    iso_gap gap = iso_gap_estimate(side, out->once, &p->b->noise);
+    iso_pooled noise = {0};
+    iso_findings_noise_add(&noise, p->b, side);
+    iso_findings_noise_add(&noise, p->b, out->once);
+    noise = iso_findings_noise_of(p->b, &noise);
+    iso_gap gap = iso_gap_estimate(side, out->once, &noise);
     /* As if known from infinitely many blocks: the half-width is that of the gap. */
     double se = gap.evaluation_half / iso_t_95(INFINITY);
     iso_scan_point once = point_of(out->once), repeated = point_of(side);
-    iso_status status = iso_reuse_estimate(&out->reuse, &once, &repeated, unique, &p->b->noise, se,
+    iso_status status = iso_reuse_estimate(&out->reuse, &once, &repeated, unique, &noise, se,
                                            known && worth.is_law ? &worth.law : NULL);
     if (status == ISO_OK && known && !worth.is_law)
         iso_findings_expect(&out->reuse, &worth, repeated.x);
@@ -277,10 +282,11 @@ static iso_status add_penalty_figure(const reuse_part *p, const penalty *all, in
     const iso_finding_figure empty = {
         .key = key,
         .title = "What repeated text costs, by epochs",
-        .caption = "Loss on repeated text minus that of the same shape on unique text; above zero "
-                   "repeating costs. Bars are 95\xc2\xa0% of training noise, pooled over "
-                   "configurations, and of evaluation noise, paired over blocks of text. The "
-                   "paper's points are single runs at 7B, Tables 13 and 17 minus 12.",
+        .caption =
+            "Loss on repeated text minus that of the same shape on unique text; above zero "
+            "repeating costs. Bars are 95\xc2\xa0% of training noise, pooled over the "
+            "two that are compared, and of evaluation noise, paired over blocks of text. The "
+            "paper's points are single runs at 7B, Tables 13 and 17 minus 12.",
         .x = {"epochs", NULL, true, false},
         .y = {"penalty of repeating", ISO_FINDINGS_UNIT, false, false}};
     iso_finding_figure *figure;
@@ -297,7 +303,7 @@ static iso_status add_penalty_figure(const reuse_part *p, const penalty *all, in
 /* Of the group's MoE nearest to 20 %, as for gaps; of its dense side where there is no MoE. */
 static iso_status add_verdict(const reuse_part *p, const iso_findings_view *view,
                               const penalty *all, int64_t n) {
-    iso_answer answer = iso_answer_with_noise(&view->sides, &p->b->noise);
+    iso_answer answer = iso_answer_with_noise(&view->sides, &view->noise);
     const iso_side *side = answer.moe ? answer.moe : answer.dense;
     for (int64_t i = 0; i < n; i++) {
         if (all[i].view != view || all[i].side != side) continue;
@@ -349,7 +355,7 @@ static iso_status add_rates(const reuse_part *p, bool strict_only, bool gaps) {
                           "Bars are 95\xc2\xa0% of training and evaluation noise. The paper's "
                           "points are single runs against its own dense baselines."
                         : "Points are means over seeds, bars the 95\xc2\xa0% of training noise "
-                          "pooled over configurations.",
+                          "pooled over the configurations of each scheme.",
         .x = {"activation rate", NULL, true, true},
         .y = {gaps ? "gap, dense minus MoE" : "loss", ISO_FINDINGS_UNIT, false, false}};
     iso_finding_figure *figure;
@@ -360,11 +366,11 @@ static iso_status add_rates(const reuse_part *p, bool strict_only, bool gaps) {
         const iso_findings_view *view = &p->views[i];
         bool more = is_strict(view) && view != first_strict(p);
         if ((strict_only ? !is_strict(view) : more) || (gaps && !is_equal(view))) continue;
-        status = iso_findings_rate_series(p->b, figure, view, scheme_of(view), gaps);
-        iso_answer answer = iso_answer_with_noise(&view->sides, &p->b->noise);
+        status = iso_findings_rate_series(figure, view, scheme_of(view), gaps);
+        iso_answer answer = iso_answer_with_noise(&view->sides, &view->noise);
         char *name = iso_strf("dense, %s", scheme_of(view));
         if (status == ISO_OK && !gaps && answer.dense)
-            status = iso_findings_level(p->b, figure, answer.dense, name);
+            status = iso_findings_level(figure, answer.dense, name, &view->noise);
         free(name);
     }
     if (status != ISO_OK || !gaps) return status;

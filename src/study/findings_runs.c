@@ -145,11 +145,8 @@ iso_status iso_findings_open(iso_findings_build *out, const char *dir) {
     if (status == ISO_OK) status = read_steps(out);
     if (status == ISO_OK) sort_steps(out->steps);
     if (status == ISO_OK) status = open_runs(out);
-    for (int64_t i = 0; i < out->all.n && status == ISO_OK; i++) {
-        const iso_side *side = &out->all.sides[i];
-        if (!iso_findings_is_candidate(out, side))
-            iso_pooled_add(&out->noise, side->bpc, side->n_runs);
-    }
+    for (int64_t i = 0; i < out->all.n && status == ISO_OK; i++)
+        iso_findings_noise_add(&out->noise, out, &out->all.sides[i]);
     if (status != ISO_OK) iso_findings_close(out);
     return status;
 }
@@ -259,15 +256,30 @@ bool iso_findings_same_rate(const iso_side *a, const iso_side *b) {
     return a->is_moe == b->is_moe && iso_findings_same(a->activation_rate, b->activation_rate);
 }
 
-iso_series_point iso_findings_point(const iso_findings_build *b, const iso_side *side, double x) {
-    double half = iso_t_95(b->noise.dof) * iso_pooled_sd(&b->noise) / sqrt((double)side->n_runs);
+iso_series_point iso_findings_point(const iso_side *side, double x, const iso_pooled *noise) {
+    double half = iso_t_95(noise->dof) * iso_pooled_sd(noise) / sqrt((double)side->n_runs);
     double y = side->mean_bpc;
     return (iso_series_point){x, y, y - half, y + half, side->n_runs, side->label};
 }
 
-iso_pooled iso_findings_other_noise(const iso_findings_build *b, const iso_scan_point *points,
+/* --- seed noise --- */
+
+/* A view's side has the label of the study's, and perhaps fewer of its seeds. */
+void iso_findings_noise_add(iso_pooled *noise, const iso_findings_build *b, const iso_side *side) {
+    for (int64_t i = 0; i < b->all.n; i++) {
+        const iso_side *all = &b->all.sides[i];
+        if (all->label == side->label && !iso_findings_is_candidate(b, all))
+            iso_pooled_add(noise, all->bpc, all->n_runs);
+    }
+}
+
+iso_pooled iso_findings_noise_of(const iso_findings_build *b, const iso_pooled *own) {
+    return own->dof >= ISO_FINDINGS_OWN_DOF ? *own : b->noise;
+}
+
+iso_pooled iso_findings_other_noise(const iso_pooled *noise, const iso_scan_point *points,
                                     int64_t n_points, const iso_scan_point *level) {
-    iso_pooled own = {0}, rest = b->noise;
+    iso_pooled own = {0}, rest = *noise;
     for (int64_t i = 0; i < n_points; i++) iso_pooled_add(&own, points[i].y, points[i].n_seeds);
     if (level) iso_pooled_add(&own, level->y, level->n_seeds);
     rest.sum_squares = fmax(0.0, rest.sum_squares - own.sum_squares);
@@ -321,6 +333,13 @@ static iso_status audit_view(iso_findings_view *view) {
     return n < 2 ? ISO_OK : iso_audit_create(&view->sides.audit, view->sides.audited, n, &options);
 }
 
+static void set_noise(iso_findings_view *view, const iso_findings_build *b) {
+    iso_pooled own = {0};
+    for (int64_t i = 0; i < view->sides.n; i++)
+        iso_findings_noise_add(&own, b, &view->sides.sides[i]);
+    view->noise = iso_findings_noise_of(b, &own);
+}
+
 static iso_status make_view(iso_findings_view *out, const iso_findings_build *b, const char *group,
                             bool is_part) {
     *out = (iso_findings_view){.group = group, .is_part = is_part};
@@ -329,6 +348,7 @@ static iso_status make_view(iso_findings_view *out, const iso_findings_build *b,
     out->sides.sides = calloc((size_t)b->all.n + 1, sizeof *out->sides.sides);
     ISO_ASSERT(out->sides.sides != NULL);
     for (int64_t i = 0; i < b->all.n; i++) view_side(out, b, &b->all.sides[i]);
+    set_noise(out, b);
     iso_status status = audit_view(out);
     if (status != ISO_OK) iso_findings_view_release(out);
     return status;

@@ -63,8 +63,8 @@ static const iso_side *find_twice(const iso_findings_build *b, const iso_side *d
 static iso_status fit(scan_part *p) {
     iso_status status = iso_side_scan_make(&p->scan, &p->view->sides);
     if (status == ISO_OK) {
-        p->scan.scan.other_noise =
-            iso_findings_other_noise(p->b, p->scan.points, p->scan.scan.n_points, &p->scan.level);
+        p->scan.scan.other_noise = iso_findings_other_noise(&p->view->noise, p->scan.points,
+                                                            p->scan.scan.n_points, &p->scan.level);
         status = iso_scan_curve_fit(&p->curve, &p->scan.scan);
     }
     p->fitted = status == ISO_OK;
@@ -150,9 +150,9 @@ static iso_status add_region(scan_part *p) {
 }
 
 static iso_status add_twice(scan_part *p) {
-    iso_answer answer = iso_answer_with_noise(&p->view->sides, &p->b->noise);
+    iso_answer answer = iso_answer_with_noise(&p->view->sides, &p->view->noise);
     if (!p->twice || !answer.moe) return ISO_OK;
-    iso_gap gap = iso_gap_estimate(p->twice, answer.moe, &p->b->noise);
+    iso_gap gap = iso_gap_estimate(p->twice, answer.moe, &p->view->noise);
     char size[ISO_NUMBER_BYTES], half[ISO_NUMBER_BYTES], rate[ISO_NUMBER_BYTES];
     int digits = iso_number_decimals(gap.half);
     iso_number_percent(rate, answer.moe->activation_rate, 0);
@@ -223,7 +223,8 @@ static iso_status add_losses(scan_part *p) {
         p->unequal ? "(the runs are not equal: no comparison)" : "at equal N and C", p->of);
     char *caption = iso_strf(
         "Points are means over seeds (at least %lld a side), bars the 95\xc2\xa0%% of training "
-        "noise pooled over configurations; what the sample of text adds moves all points alike. "
+        "noise pooled over its configurations; what the sample of text adds moves all points "
+        "alike. "
         "%s%s",
         (long long)iso_findings_seeds(&p->view->sides),
         p->fitted ? "The curve is fitted in the logarithm of the rate, its band 95\xc2\xa0% at "
@@ -240,11 +241,11 @@ static iso_status add_losses(scan_part *p) {
     free(title);
     free(caption);
     ISO_TRY(status);
-    ISO_TRY(iso_findings_rate_series(p->b, figure, p->view, "MoE, C", false));
+    ISO_TRY(iso_findings_rate_series(figure, p->view, "MoE, C", false));
     if (p->fitted) ISO_TRY(add_curve(p, figure, false));
     if (p->fitted) ISO_TRY(add_span(p, figure));
-    if (p->dense) ISO_TRY(iso_findings_level(p->b, figure, p->dense, "dense, C"));
-    return p->twice ? iso_findings_level(p->b, figure, p->twice, "dense, 2C") : ISO_OK;
+    if (p->dense) ISO_TRY(iso_findings_level(figure, p->dense, "dense, C", &p->view->noise));
+    return p->twice ? iso_findings_level(figure, p->twice, "dense, 2C", &p->view->noise) : ISO_OK;
 }
 
 static iso_status add_gaps(scan_part *p) {
@@ -252,7 +253,7 @@ static iso_status add_gaps(scan_part *p) {
     char *key = iso_strf("1b-gap%s", p->suffix);
     char *title = iso_strf("Gap to dense against activation rate%s", p->of);
     char *caption = iso_strf(
-        "Above zero the MoE is better. Bars are 95\xc2\xa0%% of training noise, pooled over "
+        "Above zero the MoE is better. Bars are 95\xc2\xa0%% of training noise, pooled over its "
         "configurations, and of evaluation noise, paired over blocks of text; at least %lld seeds "
         "a side. The paper's points are single runs against its own dense baselines at the same C, "
         "without intervals.",
@@ -264,7 +265,7 @@ static iso_status add_gaps(scan_part *p) {
     free(title);
     free(caption);
     ISO_TRY(status);
-    ISO_TRY(iso_findings_rate_series(p->b, figure, p->view, "MoE", true));
+    ISO_TRY(iso_findings_rate_series(figure, p->view, "MoE", true));
     if (p->fitted) ISO_TRY(add_curve(p, figure, true));
     if (p->fitted) ISO_TRY(add_span(p, figure));
     ISO_TRY(iso_findings_ghost_gaps(figure, "2b-unique", "paper, 2B"));
@@ -274,7 +275,7 @@ static iso_status add_gaps(scan_part *p) {
 /* --- a scan --- */
 
 static iso_status fill(scan_part *p) {
-    iso_answer answer = iso_answer_with_noise(&p->view->sides, &p->b->noise);
+    iso_answer answer = iso_answer_with_noise(&p->view->sides, &p->view->noise);
     char *key = iso_strf("gap%s", p->suffix), *table = iso_strf("gaps%s", p->suffix);
     char *title = iso_strf("MoEs against dense%s", p->of);
     p->dense = answer.dense;
@@ -286,7 +287,8 @@ static iso_status fill(scan_part *p) {
     char *question = question_of(p, GAP_QUESTION);
     iso_status status = iso_findings_gap_verdict(p->b, p->view, key, question);
     if (status == ISO_OK && p->equal && answer.moe && answer.dense) {
-        status = fit(p);
+        /* Of one rate at several D nobody asks which is best. */
+        if (answer.n_moe > 1 || !iso_findings_group_size(p->view->group)) status = fit(p);
         if (status == ISO_OK && p->fitted) status = add_optimum(p);
         if (status == ISO_OK && p->fitted) status = add_region(p);
         if (status == ISO_OK) status = add_twice(p);
@@ -352,15 +354,15 @@ static iso_status add_held_losses(iso_findings_build *b, const iso_findings_view
         .title = "Loss against activation rate at equal N and tokens",
         .caption = "Every side sees the same tokens, so that training compute grows with the "
                    "activation rate: no comparison at equal compute. Points are means over seeds, "
-                   "bars the 95\xc2\xa0% of training noise pooled over configurations.",
+                   "bars the 95\xc2\xa0% of training noise pooled over its configurations.",
         .x = rate_axis,
         .y = loss_axis};
     iso_finding_figure *figure;
     iso_status status = iso_findings_figure(b->out, &figure, &empty);
     free(key);
     ISO_TRY(status);
-    ISO_TRY(iso_findings_rate_series(b, figure, view, "MoE, equal tokens", false));
-    return dense ? iso_findings_level(b, figure, dense, "dense, equal tokens") : ISO_OK;
+    ISO_TRY(iso_findings_rate_series(figure, view, "MoE, equal tokens", false));
+    return dense ? iso_findings_level(figure, dense, "dense, equal tokens", &view->noise) : ISO_OK;
 }
 
 static iso_status add_held_gaps(iso_findings_build *b, const iso_findings_view *view,
@@ -380,7 +382,7 @@ static iso_status add_held_gaps(iso_findings_build *b, const iso_findings_view *
     iso_status status = iso_findings_figure(b->out, &figure, &empty);
     free(key);
     ISO_TRY(status);
-    ISO_TRY(iso_findings_rate_series(b, figure, view, "MoE", true));
+    ISO_TRY(iso_findings_rate_series(figure, view, "MoE", true));
     ISO_TRY(iso_findings_ghost_tokens(figure, 9, 2, "paper, 2B"));
     return iso_findings_ghost_tokens(figure, 11, 6, "paper, 7B");
 }
@@ -412,7 +414,7 @@ static iso_status add_held_tokens(iso_findings_build *b, const iso_study *scan) 
     const char *part = is_whole ? iso_study_kind_names[ISO_STUDY_SCAN] : scan->name;
     ISO_TRY(iso_findings_view_part(&view, b, part));
     keep_equal_tokens(&view);
-    iso_answer answer = iso_answer_with_noise(&view.sides, &b->noise);
+    iso_answer answer = iso_answer_with_noise(&view.sides, &view.noise);
     const char *suffix = is_whole ? "" : part + strlen("scan");
     iso_status status = is_whole ? refuse_held(b, &view) : ISO_OK;
     if (status == ISO_OK && answer.moe) status = add_held_losses(b, &view, answer.dense, suffix);

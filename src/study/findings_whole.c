@@ -24,10 +24,10 @@ static bool has_comparisons(const iso_findings_build *b) {
 /* What "+- training" rests on. Caller frees. */
 static char *say_noise(const iso_findings_build *b) {
     if (b->noise.dof > 0.0)
-        return iso_strf("Losses are means over seeds, with the 95\xc2\xa0%% of training noise: a "
-                        "standard deviation of %.2g between seeds, pooled over %lld "
-                        "configurations (%g degrees of freedom).",
-                        iso_pooled_sd(&b->noise), (long long)b->noise.n_groups, b->noise.dof);
+        return iso_strf("Losses are means over seeds. Pooled over %lld configurations seeds have a "
+                        "standard deviation of %.2g (%g degrees of freedom); comparisons pool "
+                        "those that they compare.",
+                        (long long)b->noise.n_groups, iso_pooled_sd(&b->noise), b->noise.dof);
     if (has_two_seeds(b))
         return iso_strf("Only candidates of the search have two seeds. Those that train badly "
                         "scatter more, so nothing is said of others' training noise; the steps' "
@@ -47,7 +47,7 @@ iso_status iso_findings_add_sides(iso_findings_build *b) {
         {"learning rate", NULL, 5, false},
         {"seeds", NULL, -1, false},
         {"loss", "BPC", 4, false},
-        {"\xc2\xb1 training", "BPC", 4, false},
+        {"SD of its seeds", "BPC", 4, false},
     };
     char *noise = say_noise(b), *caption = iso_strf("All that finished, dense first. %s", noise);
     const iso_finding_table empty = {.key = "sides",
@@ -61,7 +61,8 @@ iso_status iso_findings_add_sides(iso_findings_build *b) {
     free(noise);
     for (int64_t i = 0; i < b->all.n && status == ISO_OK; i++) {
         const iso_side *side = &b->all.sides[i];
-        iso_series_point point = iso_findings_point(b, side, NAN);
+        iso_pooled own = {0};
+        iso_pooled_add(&own, side->bpc, side->n_runs);
         iso_finding_cell cells[] = {
             iso_cell_text(side->label),
             iso_cell_text(side->shape),
@@ -73,7 +74,7 @@ iso_status iso_findings_add_sides(iso_findings_build *b) {
             iso_cell_of(iso_findings_number(side, "lr")),
             iso_cell_of((double)side->n_runs),
             iso_cell_of(side->mean_bpc),
-            iso_cell_of(point.high - point.y),
+            iso_cell_of(iso_pooled_sd(&own)),
         };
         status = iso_findings_row(table, cells);
     }

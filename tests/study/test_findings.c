@@ -105,7 +105,7 @@ static void check_scan_verdicts(const iso_findings *f) {
     assert_int_equal(v->n_seeds, 2);
     assert_int_equal(v->n_runs, 10); /* those of dense at 2C are none of the comparison */
     has(v->sentence, "the MoE at 21\xc2\xa0% activation is better than dense by 0.03");
-    has(v->sentence, "12 seeds of 6 configurations"); /* but tell of seed noise */
+    has(v->sentence, "10 seeds of 5 configurations"); /* nor of its noise */
     v = verdict(f, "gap-2c");
     assert_int_equal(v->outcome, ISO_VERDICT_RESOLVED);
     near(v->value, -0.015, 0.004);
@@ -308,6 +308,52 @@ static void test_scan_over_data(void **state) {
     near(dense->points[0].y - dense->points[1].y, 0.070, 0.004);
     assert_true(dense->points[0].low < dense->points[0].y);
     assert_int_equal(figure(f, "1a")->n, 2);
+    iso_findings_free(f);
+}
+
+#define THREE(side_, groups_, spread_, level_, ...)                                                \
+    {{.name = side_ "-s1", .seed = 1, .level = (level_) - (spread_), __VA_ARGS__},                 \
+     side_,                                                                                        \
+     groups_,                                                                                      \
+     NULL},                                                                                        \
+        {{.name = side_ "-s2", .seed = 2, .level = (level_), __VA_ARGS__}, side_, groups_, NULL},  \
+    {                                                                                              \
+        {.name = side_ "-s3", .seed = 3, .level = (level_) + (spread_), __VA_ARGS__}, side_,       \
+            groups_, NULL                                                                          \
+    }
+
+/* (I2): where little text makes seeds scatter, that is that comparison's noise and no other's. */
+static void test_noise_of_comparison(void **state) {
+    static const made_entry runs[] = {
+        THREE("d1m-dense", "scan-d1m", 0.04, 2.130, .n_steps = 200),
+        THREE("d1m-b", "scan-d1m", 0.04, 2.080, .n_used = 3, .n_steps = 200),
+        THREE("d2m-dense", "scan-d2m", 0.002, 2.060),
+        THREE("d2m-b", "scan-d2m", 0.002, 2.010, .n_used = 3),
+    };
+    make_study(*state, "scan", runs, 12);
+    iso_findings *f = find(*state);
+    const iso_finding_verdict *few = verdict(f, "gap-d1m"), *many = verdict(f, "gap-d2m");
+    has(few->sentence, "from 6 seeds of 2 configurations");
+    has(many->sentence, "from 6 seeds of 2 configurations");
+    /* t(4) 0.04 sqrt(2/3) = 0.0907, and 0.0045. */
+    assert_int_equal(few->outcome, ISO_VERDICT_UNRESOLVED);
+    near(few->high - few->value, 0.0907, 0.004);
+    assert_int_equal(many->outcome, ISO_VERDICT_RESOLVED);
+    near(many->high - many->value, 0.005, 0.002);
+    /* Figures and tables say the same. */
+    const iso_series *dense = series(figure(f, "1a"), "dense");
+    double low = dense->points[0].high - dense->points[0].y,
+           high = dense->points[1].high - dense->points[1].y;
+    near(low, 0.0641, 0.003); /* t(4) 0.04 / sqrt 3 */
+    near(high, 0.0032, 0.0015);
+    near(cell(table(f, "sides"), 0, "SD of its seeds")->value, 0.04, 0.003);
+    iso_findings_free(f);
+    /* Two degrees of freedom are too few: the whole study's. */
+    made_entry less[8];
+    for (int i = 0; i < 8; i++) less[i] = runs[i / 2 * 3 + i % 2 * 2];
+    make_study(*state, "scan", less, 8);
+    f = find(*state);
+    has(verdict(f, "gap-d1m")->sentence, "from 8 seeds of 4 configurations");
     iso_findings_free(f);
 }
 
@@ -677,6 +723,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_scan),
         TEST(test_scan_over_data),
+        TEST(test_noise_of_comparison),
         TEST(test_json),
         TEST(test_unequal),
         TEST(test_one_seed),
