@@ -18,7 +18,8 @@ mkdir -p "$work/tmp"
 log=$work/log.txt
 if [ ! -f "$log" ]; then
     # On a disk, with its fsyncs. A kill every 40 s or less: so many in two thirds of the study's own time.
-    TMPDIR=$PWD/$work/tmp STUDY=configs/studies/small.yaml DATA=$work/data KILLS=$kills SPAN_S=${SPAN_S:-40} \
+    circumstances >"$work/when.md"
+    TMPDIR=$PWD/$work/tmp STUDY=$PWD/configs/studies/small.yaml DATA=$PWD/$work/data KILLS=$kills SPAN_S=${SPAN_S:-40} \
         tests/system/study_run.sh "$isomoe" >"$log.part" || grep -q '^FAILED' "$log.part" || exit 1
     mv "$log.part" "$log"
 fi
@@ -30,7 +31,7 @@ grep -qx "figure killed: $kills SIGKILLs" "$log" ||
     echo
     echo "\`make prove-study\`: tests/system/study_run.sh with configs/studies/small.yaml on the default corpus."
     echo
-    circumstances
+    cat "$work/when.md"
     echo
     grep '^figure' "$log" | sed 's/^figure /- /'
     echo "- checks: $(grep -c '^ok' "$log") passed, $failed failed, $(grep -c '^skipped' "$log" || true) skipped" \
