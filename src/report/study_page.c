@@ -199,20 +199,33 @@ static void append_limits(iso_str *out, const iso_study_page *page) {
     iso_page_section_close(out);
 }
 
+static void append_figure(iso_str *out, const iso_finding_figure *figure) {
+    char *name = iso_finding_file_name(figure->key), *id = iso_strf("figure-%s", name);
+    iso_study_figure_html(out, figure, id);
+    iso_str_appendf(out,
+                    "<p class=\"files\"><a href=\"figures/%s.svg\">SVG</a> \xc2\xb7 "
+                    "<a href=\"data/%s.csv\">CSV</a></p>\n",
+                    name, name);
+    free(id);
+    free(name);
+}
+
+/* What most readers came for, under the headline: gaps against activation rate. */
+static bool is_lead(const iso_finding_figure *figure) {
+    return strcmp(figure->key, "1b-gap") == 0;
+}
+
+static void append_lead(iso_str *out, const iso_study_page *page) {
+    for (int64_t i = 0; i < page->findings->n_figures; i++)
+        if (is_lead(&page->findings->figures[i])) append_figure(out, &page->findings->figures[i]);
+}
+
 static void append_figures(iso_str *out, const iso_study_page *page) {
     const iso_findings *findings = page->findings;
     if (findings->n_figures == 0) return;
     iso_page_section(out, "figures", "Figures");
     for (int64_t i = 0; i < findings->n_figures; i++) {
-        char *name = iso_finding_file_name(findings->figures[i].key);
-        char *id = iso_strf("figure-%s", name);
-        iso_study_figure_html(out, &findings->figures[i], id);
-        iso_str_appendf(out,
-                        "<p class=\"files\"><a href=\"figures/%s.svg\">SVG</a> \xc2\xb7 "
-                        "<a href=\"data/%s.csv\">CSV</a></p>\n",
-                        name, name);
-        free(id);
-        free(name);
+        if (!is_lead(&findings->figures[i])) append_figure(out, &findings->figures[i]);
     }
     iso_page_section_close(out);
 }
@@ -232,8 +245,8 @@ static void append_tables(iso_str *out, const iso_study_page *page) {
 
 void iso_study_page_make(iso_str *out, const iso_study_page *page) {
     static void (*const sections[])(iso_str *, const iso_study_page *) = {
-        append_headline, append_verdicts,           append_limits,          append_figures,
-        append_tables,   iso_study_section_experts, iso_study_section_made,
+        append_headline, append_lead,   append_verdicts,           append_limits,
+        append_figures,  append_tables, iso_study_section_experts, iso_study_section_made,
     };
     char *title = iso_strf("Study: %s", page->findings->study);
     iso_page_open(out, title);

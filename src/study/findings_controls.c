@@ -392,10 +392,11 @@ static iso_status add_pairs(iso_findings_build *b, const iso_side *side, const c
 static iso_status add_false_alarms(iso_findings_build *b, const iso_side *side, const char *key,
                                    const iso_seed_control *control) {
     bool off = 0.05 < control->rate_low || 0.05 > control->rate_high;
-    char *said = iso_seed_control_say(control);
+    char *said = iso_seed_control_say(control), *who = iso_findings_side_words(side);
+    char *question = iso_strf("How often is %s called different from itself?", who);
     const iso_findings_claim claim = {
         .key = key,
-        .question = "How often does the test call equals different?",
+        .question = question,
         .unit = "share of comparisons",
         .sentence = iso_strf("Of %s against itself: %s", side->label, said),
         .outcome = off ? ISO_VERDICT_RESOLVED : ISO_VERDICT_UNRESOLVED,
@@ -404,8 +405,11 @@ static iso_status add_false_alarms(iso_findings_build *b, const iso_side *side, 
         .high = control->rate_high,
         .n_seeds = control->n_seeds,
         .n_runs = control->n_runs};
+    iso_status status = iso_findings_claim_add(b, &claim);
     free(said);
-    return iso_findings_claim_add(b, &claim);
+    free(who);
+    free(question);
+    return status;
 }
 
 static iso_status add_seed_noise(iso_findings_build *b, const iso_side *side, const char *key,
@@ -414,9 +418,11 @@ static iso_status add_seed_noise(iso_findings_build *b, const iso_side *side, co
     iso_number_short(sd, control->seed_sd, 2);
     iso_number_short(low, control->seed_sd_low, 2);
     iso_number_short(high, control->seed_sd_high, 2);
+    char *who = iso_findings_side_words(side);
+    char *question = iso_strf("How far do trainings of %s lie apart?", who);
     const iso_findings_claim claim = {
         .key = key,
-        .question = "How far do two trainings of one configuration lie apart?",
+        .question = question,
         .unit = ISO_FINDINGS_UNIT,
         .sentence = iso_strf("Losses of %s scatter between seeds by %s " ISO_FINDINGS_UNIT
                              " (standard deviation, %s to %s at 95\xc2\xa0%%, %lld seeds).",
@@ -427,7 +433,10 @@ static iso_status add_seed_noise(iso_findings_build *b, const iso_side *side, co
         .high = control->seed_sd_high,
         .n_seeds = control->n_runs,
         .n_runs = control->n_runs};
-    return iso_findings_claim_add(b, &claim);
+    iso_status status = iso_findings_claim_add(b, &claim);
+    free(who);
+    free(question);
+    return status;
 }
 
 static iso_status add_side_control(iso_findings_build *b, const iso_side *side, bool first) {

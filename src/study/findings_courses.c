@@ -1,5 +1,6 @@
 /* Figure 1a: loss against training compute at fixed activation rates. Where the study trained every
- * rate on several budgets, from the ends of trainings; otherwise from their courses. */
+ * rate on several budgets, from the ends of trainings, and gaps to dense beside it; otherwise from
+ * their courses. */
 #include "study/findings_build.h"
 
 #include <math.h>
@@ -8,6 +9,7 @@
 
 static const iso_finding_axis compute_axis = {"training compute", "FLOPs", true, false};
 static const iso_finding_axis loss_axis = {"loss", ISO_FINDINGS_UNIT, false, false};
+static const iso_finding_axis gap_axis = {"gap, dense minus MoE", ISO_FINDINGS_UNIT, false, false};
 
 /* --- ends of trainings --- */
 
@@ -78,6 +80,88 @@ static iso_status add_ends(iso_findings_build *b) {
     return status;
 }
 
+/* --- their gaps to dense --- */
+
+typedef struct end_gap {
+    char *name; /* "MoE 20 %" */
+    iso_series_point point;
+} end_gap;
+
+/* Appends those of one budget, if its runs are equal. */
+static iso_status collect_gaps(end_gap *all, int64_t *n, const iso_findings_build *b,
+                               const char *group) {
+    iso_findings_view view;
+    ISO_TRY(iso_findings_view_make(&view, b, group));
+    iso_answer answer = iso_answer_with_noise(&view.sides, &view.noise);
+    bool comparison = answer.dense && answer.outcome != ISO_OUTCOME_NO_COMPARISON;
+    for (int64_t i = 0; i < view.sides.n && comparison; i++) {
+        const iso_side *side = &view.sides.sides[i];
+        if (!side->is_moe) continue;
+        iso_gap gap = iso_gap_estimate(answer.dense, side, &view.noise);
+        double flops = iso_findings_number(side, "train_flops");
+        all[(*n)++] =
+            (end_gap){iso_findings_side_name(side),
+                      {flops, gap.bpc, gap.bpc - gap.half, gap.bpc + gap.half, side->n_runs, NULL}};
+    }
+    iso_findings_view_release(&view);
+    return ISO_OK;
+}
+
+static int by_compute(const void *a, const void *b) {
+    double x = ((const end_gap *)a)->point.x, y = ((const end_gap *)b)->point.x;
+    return (x > y) - (x < y);
+}
+
+/* A series for each rate, in order of their first points. */
+static iso_status add_gap_series(iso_finding_figure *figure, const end_gap *all, int64_t n) {
+    iso_series_point *points = calloc((size_t)n + 1, sizeof *points);
+    ISO_ASSERT(points != NULL);
+    iso_status status = ISO_OK;
+    for (int64_t i = 0; i < n && status == ISO_OK; i++) {
+        iso_series series = {all[i].name, ISO_SERIES_MEASURED, 0, points};
+        bool seen = false;
+        for (int64_t j = 0; j < n && !seen; j++) {
+            if (strcmp(all[j].name, all[i].name) != 0) continue;
+            seen = j < i;
+            points[series.n++] = all[j].point;
+        }
+        if (!seen) status = iso_findings_series(figure, &series);
+    }
+    free(points);
+    return status;
+}
+
+static iso_status add_end_gaps(iso_findings_build *b) {
+    const iso_finding_figure empty = {
+        .key = "1a-gap",
+        .title = "Gap to dense against training compute at fixed activation rates",
+        .caption = "Each point compares an MoE with the dense model of its budget; above zero the "
+                   "MoE is better. Bars are 95\xc2\xa0% of training noise, pooled over the "
+                   "configurations of that budget, and of evaluation noise, paired over blocks of "
+                   "text.",
+        .x = compute_axis,
+        .y = gap_axis};
+    json_t *groups = iso_findings_groups(b), *group;
+    end_gap *all = calloc((size_t)b->all.n + 1, sizeof *all);
+    iso_finding_figure *figure;
+    iso_status status = ISO_OK;
+    int64_t n = 0;
+    size_t i;
+    ISO_ASSERT(all != NULL);
+    json_array_foreach(groups, i, group) {
+        const char *name = json_string_value(group);
+        if (status == ISO_OK && iso_findings_is_scan(name) && iso_findings_group_size(name))
+            status = collect_gaps(all, &n, b, name);
+    }
+    qsort(all, (size_t)n, sizeof *all, by_compute);
+    if (status == ISO_OK && n > 0) status = iso_findings_figure(b->out, &figure, &empty);
+    if (status == ISO_OK && n > 0) status = add_gap_series(figure, all, n);
+    for (int64_t j = 0; j < n; j++) free(all[j].name);
+    free(all);
+    json_decref(groups);
+    return status;
+}
+
 /* --- courses --- */
 
 /* Evaluations on the way, a mean over the seeds that have them all; the final one has another
@@ -136,6 +220,9 @@ static iso_status add_courses(iso_findings_build *b) {
 
 iso_status iso_findings_add_courses(iso_findings_build *b) {
     for (int64_t i = 0; i < b->all.n; i++)
-        if (in_sizes(b, &b->all.sides[i])) return add_ends(b);
+        if (in_sizes(b, &b->all.sides[i])) {
+            ISO_TRY(add_ends(b));
+            return add_end_gaps(b);
+        }
     return add_courses(b);
 }

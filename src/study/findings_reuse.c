@@ -12,7 +12,7 @@ typedef struct reuse_part {
     iso_findings_build *b;
     const char *suffix; /* of keys: "", or "-wide" of a part "reuse-wide" */
     int64_t n;
-    iso_findings_view *views;        /* in order of the manifest */
+    iso_findings_view *views;        /* unique, strict by epochs, loose */
     const iso_findings_view *unique; /* NULL: there is none */
 } reuse_part;
 
@@ -334,7 +334,54 @@ static iso_status add_verdict(const reuse_part *p, const iso_findings_view *view
     return ISO_OK;
 }
 
+/* --- the gap over epochs --- */
+
+/* Of each group's MoE nearest to 20 %: what repeating leaves of its lead. */
+static iso_status add_epochs(const reuse_part *p) {
+    static const char *const schemes[] = {"unique", "strict", "loose"};
+    char *key = iso_strf("reuse-gap%s", p->suffix);
+    const iso_finding_figure empty = {
+        .key = key,
+        .title = "Gap to dense by how often the MoE sees its text",
+        .caption = "Each point compares the MoE nearest to 20\xc2\xa0% with the dense side of its "
+                   "scheme, which sees the text less often; above zero the MoE is better. Bars "
+                   "are 95\xc2\xa0% of training noise, pooled over the two, and of evaluation "
+                   "noise, paired over blocks of text.",
+        .x = {"epochs of the MoE", NULL, true, false},
+        .y = {"gap, dense minus MoE", ISO_FINDINGS_UNIT, false, false}};
+    iso_finding_figure *figure;
+    iso_status status = iso_findings_figure(p->b->out, &figure, &empty);
+    iso_series_point *points = calloc((size_t)p->n + 1, sizeof *points);
+    ISO_ASSERT(points != NULL);
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes && status == ISO_OK; i++) {
+        iso_series series = {(char *)schemes[i], ISO_SERIES_MEASURED, 0, points};
+        for (int64_t j = 0; j < p->n; j++) {
+            const iso_findings_view *view = &p->views[j];
+            iso_answer answer = iso_answer_with_noise(&view->sides, &view->noise);
+            if (strncmp(scheme_of(view), schemes[i], strlen(schemes[i])) != 0) continue;
+            if (!answer.dense || !answer.moe || !is_equal(view)) continue;
+            points[series.n++] = (iso_series_point){iso_findings_number(answer.moe, "epochs"),
+                                                    answer.gap.bpc,
+                                                    answer.gap.bpc - answer.gap.half,
+                                                    answer.gap.bpc + answer.gap.half,
+                                                    answer.moe->n_runs,
+                                                    NULL};
+        }
+        if (series.n > 0) status = iso_findings_series(figure, &series);
+    }
+    free(points);
+    free(key);
+    return status;
+}
+
 /* --- figures over activation rates --- */
+
+/* Whether any group has MoEs of two rates: losses of one are in the tables. */
+static bool has_rates(const reuse_part *p) {
+    for (int64_t i = 0; i < p->n; i++)
+        if (iso_answer_with_noise(&p->views[i].sides, &p->views[i].noise).n_moe > 1) return true;
+    return false;
+}
 
 static const iso_findings_view *first_strict(const reuse_part *p) {
     for (int64_t i = 0; i < p->n; i++)
@@ -385,10 +432,21 @@ static iso_status add_rates(const reuse_part *p, bool strict_only, bool gaps) {
 
 /* --- the whole --- */
 
+/* Caller frees. */
+static char *question_of(const iso_findings_view *view) {
+    iso_answer answer = iso_answer_with_noise(&view->sides, &view->noise);
+    const char *scheme = scheme_of(view);
+    if (!answer.dense || !answer.moe || strcmp(scheme, "unique") == 0)
+        return iso_strf("Does an MoE beat dense at equal N and C, reuse %s?", scheme);
+    return iso_strf("Does an MoE beat dense at equal N and C, reuse %s (%.3g epochs of dense, %.3g "
+                    "of the MoE)?",
+                    scheme, iso_findings_number(answer.dense, "epochs"),
+                    iso_findings_number(answer.moe, "epochs"));
+}
+
 static iso_status add_group(const reuse_part *p, const iso_findings_view *view) {
     char *key = iso_strf("gap-%s%s", scheme_of(view), p->suffix);
-    char *question = iso_strf("Does an MoE beat dense at equal N and C, its text shared as %s?",
-                              scheme_of(view));
+    char *question = question_of(view);
     iso_status status = iso_findings_gap_verdict(p->b, view, key, question);
     if (status == ISO_OK && view->sides.n > 0) status = add_table(p, view);
     free(key);
@@ -409,11 +467,21 @@ static iso_status fill(const reuse_part *p) {
     if (status == ISO_OK && n_penalties > 0) status = add_penalties(p, all, n_penalties);
     if (status == ISO_OK && n_penalties > 0) status = add_penalty_figure(p, all, n_penalties);
     free(all);
-    if (status == ISO_OK && p->n > 0) status = add_rates(p, false, false);
+    if (status == ISO_OK && p->n > 1) status = add_epochs(p);
+    bool rates = has_rates(p);
+    if (status == ISO_OK && rates) status = add_rates(p, false, false);
     if (status == ISO_OK && p->n > 0) status = add_rates(p, false, true);
-    if (status == ISO_OK && n_strict > 1) status = add_rates(p, true, false);
+    if (status == ISO_OK && n_strict > 1 && rates) status = add_rates(p, true, false);
     if (status == ISO_OK && n_strict > 1) status = add_rates(p, true, true);
     return status;
+}
+
+/* Unique, strict, loose; of these by epochs: "strict", "strict-e2", "strict-e10". */
+static int by_scheme(const void *a, const void *b) {
+    const char *x = scheme_of(a), *y = scheme_of(b);
+    int left = x[0] == 'u' ? 0 : x[0] == 's' ? 1 : 2, right = y[0] == 'u' ? 0 : y[0] == 's' ? 1 : 2;
+    if (left != right) return left - right;
+    return strlen(x) != strlen(y) ? (strlen(x) > strlen(y) ? 1 : -1) : strcmp(x, y);
 }
 
 /* The groups of one part: "reuse-", "reuse-wide-" or nothing before the scheme. */
@@ -436,6 +504,7 @@ static iso_status add_part(iso_findings_build *b, const json_t *groups, const ch
         status = iso_findings_view_make(&p.views[p.n], b, name);
         if (status == ISO_OK) any = p.views[p.n++].sides.n > 0 || any;
     }
+    qsort(p.views, (size_t)p.n, sizeof *p.views, by_scheme);
     for (int64_t j = 0; j < p.n; j++)
         if (strcmp(scheme_of(&p.views[j]), "unique") == 0) p.unique = &p.views[j];
     if (status == ISO_OK && any) status = fill(&p);

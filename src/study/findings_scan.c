@@ -284,19 +284,20 @@ static iso_status fill(scan_part *p) {
     const iso_audit *audit = p->view->sides.audit;
     p->unequal = audit && audit->verdict == ISO_VERDICT_NOT_EQUAL;
     p->equal = audit && !p->unequal;
+    /* Of one rate at several D nobody asks which is best; figure 1a shows it over D. */
+    bool lone = answer.n_moe <= 1 && iso_findings_group_size(p->view->group);
     char *question = question_of(p, GAP_QUESTION);
     iso_status status = iso_findings_gap_verdict(p->b, p->view, key, question);
     if (status == ISO_OK && p->equal && answer.moe && answer.dense) {
-        /* Of one rate at several D nobody asks which is best. */
-        if (answer.n_moe > 1 || !iso_findings_group_size(p->view->group)) status = fit(p);
+        if (!lone) status = fit(p);
         if (status == ISO_OK && p->fitted) status = add_optimum(p);
         if (status == ISO_OK && p->fitted) status = add_region(p);
         if (status == ISO_OK) status = add_twice(p);
         if (status == ISO_OK)
             status = iso_findings_gap_table(p->b, p->view, p->twice, table, title);
     }
-    if (status == ISO_OK && p->view->sides.n > 0) status = add_losses(p);
-    if (status == ISO_OK && p->equal && answer.moe && answer.dense) status = add_gaps(p);
+    if (status == ISO_OK && p->view->sides.n > 0 && !lone) status = add_losses(p);
+    if (status == ISO_OK && p->equal && answer.moe && answer.dense && !lone) status = add_gaps(p);
     free(key);
     free(table);
     free(title);

@@ -42,6 +42,12 @@ static void append_scan(iso_str *out, const iso_scan_curve *curve) {
     iso_str_appendf(out, ", %lld runs, seed noise ", (long long)curve->n_seeds);
     append_short(out, curve->seed_sd);
     iso_str_appendf(out, " on %g degrees of freedom", curve->seed_dof);
+    /* (I1) of scan_curve.h */
+    if (curve->inflation >= 1.05)
+        iso_str_appendf(out,
+                        "; the points lie %.1f times as far off the curve as noise explains, "
+                        "which widens all of this",
+                        curve->inflation);
 }
 
 /* --- the scan --- */

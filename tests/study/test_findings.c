@@ -308,6 +308,13 @@ static void test_scan_over_data(void **state) {
     near(dense->points[0].y - dense->points[1].y, 0.070, 0.004);
     assert_true(dense->points[0].low < dense->points[0].y);
     assert_int_equal(figure(f, "1a")->n, 2);
+    const iso_series *gaps = series(figure(f, "1a-gap"), "MoE 21\xc2\xa0%");
+    assert_int_equal(gaps->n, 2);
+    near(gaps->points[1].x / gaps->points[0].x, 2.0, 0.01);
+    near(gaps->points[1].y, verdict(f, "gap-d2m")->value, 1e-12);
+    near(gaps->points[1].high, verdict(f, "gap-d2m")->high, 1e-12);
+    assert_null(figure(f, "1b-d2m")); /* a single point */
+    assert_false(noted(f, "No optimum"));
     iso_findings_free(f);
 }
 
@@ -462,9 +469,17 @@ static void test_reuse(void **state) {
     assert_int_equal(table(f, "reuse-strict")->n_rows, 2);
     near(cell(table(f, "reuse-strict-e4"), 0, "epochs")->value, 4.0, 1e-9);
     assert_int_equal(series(figure(f, "reuse"), "paper, 7B strict")->n, 6);
-    assert_non_null(series(figure(f, "2b"), "unique"));
-    assert_null(series(figure(f, "2b"), "strict-e4"));
-    assert_non_null(series(figure(f, "5"), "strict-e4"));
+    assert_non_null(series(figure(f, "2b-gap"), "unique"));
+    assert_null(series(figure(f, "2b-gap"), "strict-e4"));
+    assert_non_null(series(figure(f, "5-gap"), "strict-e4"));
+    assert_null(figure(f, "2b")); /* of one rate there is no curve */
+    const iso_series *strict = series(figure(f, "reuse-gap"), "strict");
+    assert_int_equal(series(figure(f, "reuse-gap"), "unique")->n, 1);
+    assert_int_equal(strict->n, 2);
+    assert_true(strict->points[0].x < strict->points[1].x);
+    near(strict->points[1].x, cell(table(f, "reuse-strict-e4"), 1, "epochs")->value, 1e-9);
+    near(strict->points[1].y, verdict(f, "gap-strict-e4")->value, 1e-12);
+    near(strict->points[1].low, verdict(f, "gap-strict-e4")->low, 1e-12);
     assert_non_null(series(figure(f, "5-gap"), "paper, 3B, 65B tokens"));
     iso_findings_free(f);
 }
@@ -509,6 +524,8 @@ static void test_reuse_sides(void **state) {
         SIDE("unique-dense", "reuse-unique", .level = 2.130, .n_unique = 4000, .subset_hash = "0a"),
         SIDE("unique-b", "reuse-unique", .n_used = 3, .level = 2.095, .n_unique = 4000,
              .subset_hash = "0a"),
+        SIDE("unique-c", "reuse-unique", .n_used = 5, .level = 2.100, .n_unique = 4000,
+             .subset_hash = "0a"),
         SIDE("strict-e2-dense", "reuse-strict-e2,reuse-loose", .level = 2.135, .n_unique = 200,
              .subset_hash = "0b"),
         SIDE("strict-e2-b", "reuse-strict-e2", .n_used = 3, .level = 2.110, .n_unique = 200,
@@ -518,7 +535,7 @@ static void test_reuse_sides(void **state) {
         SIDE("strict-e4-b", "reuse-strict-e4", .n_used = 3, .level = 2.125, .n_unique = 100,
              .subset_hash = "0c"),
     };
-    make_study(*state, "reuse", runs, 12);
+    make_study(*state, "reuse", runs, 14);
     iso_findings *f = find(*state);
     check_keys(f);
     assert_string_equal(cell(table(f, "reuse-loose"), 0, "side")->text, "dense");
