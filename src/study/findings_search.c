@@ -77,13 +77,17 @@ static iso_status read_candidate(candidate *out, const json_t *row, const char *
     return ISO_OK;
 }
 
+static const char *part_of(const json_t *step) {
+    const char *part = json_string_value(json_object_get(step, "part"));
+    return part && strncmp(part, "search", 6) == 0 ? part : "search";
+}
+
 static iso_status read_step(search_step *out, const json_t *step) {
     json_t *candidates, *row;
     size_t i;
     *out = (search_step){0};
     ISO_TRY(iso_json_get_str(&out->name, step, "step", "steps/"));
-    const char *part = json_string_value(json_object_get(step, "part"));
-    out->part = part && strncmp(part, "search", 6) == 0 ? part : "search";
+    out->part = part_of(step);
     ISO_TRY(iso_json_get_array(&candidates, step, "candidates", out->name));
     ISO_TRY(iso_json_get_i64(&out->chosen, step, "chosen", out->name));
     ISO_TRY(iso_json_get_f64(&out->spread, step, "spread", out->name));
@@ -297,14 +301,180 @@ static iso_status add_ratio_figure(iso_findings_build *b, const search_step *s) 
     return ISO_OK;
 }
 
+/* --- what the search found, against each other --- */
+
+/* Of one part, dense or MoE: the winner of the last step so far, and what was tried. */
+typedef struct family {
+    candidate won;
+    double start; /* score of the shape that other parts compare; NaN if there is none */
+    double spread;
+    bool known, assumed;
+    int64_t n_tried;
+    const char *tried[MAX_CANDIDATES * 8];
+} family;
+
+typedef struct found {
+    const char *part;
+    family dense, moe;
+} found;
+
+static void count_tried(family *f, const search_step *s) {
+    for (int64_t i = 0; i < s->n; i++) {
+        bool seen = f->n_tried == MAX_CANDIDATES * 8;
+        for (int64_t j = 0; j < f->n_tried && !seen; j++)
+            seen = strcmp(f->tried[j], s->candidates[i].side) == 0;
+        if (!seen) f->tried[f->n_tried++] = s->candidates[i].side;
+    }
+}
+
+static const iso_side *side_named(const iso_findings_build *b, const char *name) {
+    for (int64_t i = 0; i < b->all.n; i++) {
+        const iso_side *side = &b->all.sides[i];
+        if (strcmp(iso_findings_run_of(b, side->runs[0])->side, name) == 0) return side;
+    }
+    return NULL;
+}
+
+static bool is_compared(const iso_findings_build *b, const char *name) {
+    const iso_side *side = side_named(b, name);
+    return side && !iso_findings_is_candidate(b, side);
+}
+
+static void take_step(found *out, const iso_findings_build *b, const search_step *s) {
+    family *f = s->candidates[s->chosen].E > 0 ? &out->moe : &out->dense;
+    if (!f->known) f->start = NAN;
+    for (int64_t i = 0; i < s->n && !f->known; i++)
+        if (is_compared(b, s->candidates[i].side)) f->start = s->candidates[i].report;
+    f->won = s->candidates[s->chosen];
+    f->spread = s->spread;
+    f->known = true;
+    f->assumed = s->assumed;
+    count_tried(f, s);
+}
+
+/* Training noise is that of the steps' ties; the documents that report are half of those that the
+ * paired differences are taken over. */
+static iso_status add_found(iso_findings_build *b, const found *f) {
+    const iso_side *dense = f->dense.known ? side_named(b, f->dense.won.side) : NULL;
+    const iso_side *moe = f->moe.known ? side_named(b, f->moe.won.side) : NULL;
+    if (!dense || !moe) return ISO_OK;
+    bool halves = !b->study || b->study->select == ISO_STUDY_SELECT_HALF;
+    bool assumed = f->dense.assumed || f->moe.assumed;
+    iso_gap gap = iso_gap_estimate(dense, moe, &b->noise);
+    double value = f->dense.won.report - f->moe.won.report;
+    double training = hypot(f->dense.spread, f->moe.spread) / sqrt(2.0);
+    double evaluation = gap.evaluation_half * (halves ? sqrt(2.0) : 1.0);
+    double half = assumed ? NAN : hypot(training, evaluation);
+    bool resolved = fabs(value) > half;
+    char size[ISO_NUMBER_BYTES], plus[ISO_NUMBER_BYTES], t[ISO_NUMBER_BYTES], e[ISO_NUMBER_BYTES];
+    int digits = iso_number_decimals(isnan(half) ? f->moe.spread : half);
+    iso_str text = {0};
+    iso_str_appendf(&text,
+                    "%s the best of %" PRId64 " dense models tried (%s) the best of %" PRId64
+                    " MoEs (%s) scores %s",
+                    resolved ? "Against" : "Not resolved at this size: against", f->dense.n_tried,
+                    dense->shape, f->moe.n_tried, moe->shape,
+                    iso_number_fixed(size, fabs(value), digits));
+    if (!isnan(half)) iso_str_appendf(&text, " \xc2\xb1 %s", iso_number_fixed(plus, half, digits));
+    iso_str_appendf(&text, " " ISO_FINDINGS_UNIT " %s",
+                    value >= 0 ? "lower (better)" : "higher (worse)");
+    if (halves) iso_str_append(&text, " on the documents that did not choose");
+    if (isnan(half))
+        iso_str_append(&text, "; what chance does is not known.");
+    else
+        iso_str_appendf(&text,
+                        " (95\xc2\xa0%%; training noise \xc2\xb1%s, evaluation noise \xc2\xb1%s; "
+                        "%" PRId64 " and %" PRId64 " %s).",
+                        iso_number_fixed(t, training, digits),
+                        iso_number_fixed(e, evaluation, digits), f->dense.won.n_seeds,
+                        f->moe.won.n_seeds, f->moe.won.n_seeds == 1 ? "seed" : "seeds");
+    char *key = iso_strf("%s-gap", f->part);
+    const iso_findings_claim claim = {
+        .key = key,
+        .question = "Does the best MoE that the search found beat the best dense model?",
+        .unit = ISO_FINDINGS_UNIT,
+        .sentence = text.data,
+        .outcome = resolved ? ISO_VERDICT_RESOLVED : ISO_VERDICT_UNRESOLVED,
+        .value = value,
+        .low = value - half,
+        .high = value + half,
+        .n_seeds =
+            f->dense.won.n_seeds < f->moe.won.n_seeds ? f->dense.won.n_seeds : f->moe.won.n_seeds,
+        .n_runs = dense->n_runs + moe->n_runs};
+    iso_status status = iso_findings_claim_add(b, &claim);
+    free(key);
+    return status;
+}
+
+/* The scan's baseline is the planner's: whoever reads its gap should know of a better one. */
+static iso_status note_better_dense(iso_findings_build *b, const found *f) {
+    char lower[ISO_NUMBER_BYTES];
+    double lead = f->dense.start - f->dense.won.report;
+    if (!f->dense.known || f->dense.assumed || !(lead > f->dense.spread)) return ISO_OK;
+    return iso_findings_note(
+        b->out,
+        "The search found a dense model that scores %s " ISO_FINDINGS_UNIT
+        " lower than the planner's, which the other parts compare with: of the MoE's lead there, "
+        "so much may be the shape's. The best of both are compared above.",
+        iso_number_fixed(lower, lead, iso_number_decimals(f->dense.spread)));
+}
+
+/* The two must be equal, as every comparison's sides. */
+static iso_status judge_found(iso_findings_build *b, const found *f) {
+    iso_findings_view view;
+    ISO_TRY(iso_findings_view_make(&view, b, f->part));
+    bool equal = view.sides.audit && view.sides.audit->verdict != ISO_VERDICT_NOT_EQUAL;
+    iso_findings_view_release(&view);
+    if (!equal) return ISO_OK;
+    ISO_TRY(add_found(b, f));
+    return note_better_dense(b, f);
+}
+
+static bool is_step(const json_t *step) {
+    return strcmp(json_string_value(json_object_get(step, "step")), "lr") != 0;
+}
+
+/* All steps of a part; they stand in order of the method. */
+static iso_status collect_found(found *out, const iso_findings_build *b, const char *part) {
+    json_t *step;
+    size_t i;
+    search_step *s = malloc(sizeof *s);
+    iso_status status = s ? ISO_OK : iso_fail(ISO_ERR_MEMORY, "cannot allocate a search step");
+    *out = (found){.part = part};
+    json_array_foreach(b->steps, i, step) {
+        if (status != ISO_OK || !is_step(step)) continue;
+        status = read_step(s, step);
+        if (status == ISO_OK && strcmp(s->part, part) == 0) take_step(out, b, s);
+    }
+    free(s);
+    return status;
+}
+
+static iso_status add_all_found(iso_findings_build *b) {
+    json_t *parts = json_object(), *step;
+    size_t i;
+    found *f = malloc(sizeof *f);
+    iso_status status = f ? ISO_OK : iso_fail(ISO_ERR_MEMORY, "cannot allocate what was found");
+    json_array_foreach(b->steps, i, step) {
+        const char *part = part_of(step);
+        if (status != ISO_OK || !is_step(step) || json_object_get(parts, part)) continue;
+        json_object_set_new(parts, part, json_true());
+        status = collect_found(f, b, part);
+        if (status == ISO_OK) status = judge_found(b, f);
+    }
+    free(f);
+    json_decref(parts);
+    return status;
+}
+
 iso_status iso_findings_add_search(iso_findings_build *b) {
     json_t *step;
     size_t i;
     search_step *s = malloc(sizeof *s);
     iso_status status = s ? ISO_OK : iso_fail(ISO_ERR_MEMORY, "cannot allocate a search step");
+    if (status == ISO_OK) status = add_all_found(b);
     json_array_foreach(b->steps, i, step) {
-        const char *name = json_string_value(json_object_get(step, "step"));
-        if (status != ISO_OK || strcmp(name, "lr") == 0) continue;
+        if (status != ISO_OK || !is_step(step)) continue;
         status = read_step(s, step);
         if (status == ISO_OK) status = add_verdict(b, s);
         if (status == ISO_OK) status = add_table(b, s);

@@ -617,6 +617,60 @@ static void test_search(void **state) {
     iso_findings_free(f);
 }
 
+static json_t *found_row(const char *label, const char *side, double report, int n_experts) {
+    return json_pack("{ss ss si s{si si si si si si si si} sf sf}", "label", label, "side", side,
+                     "n_seeds", 2, "model", "hidden_size", 48, "num_hidden_layers", 3,
+                     "num_attention_heads", 2, "intermediate_size", 100, "num_experts", n_experts,
+                     "num_experts_per_tok", n_experts ? 2 : 0, "moe_intermediate_size", n_experts,
+                     "shared_expert_intermediate_size", 0, "bpc_choose", report, "bpc_report",
+                     report);
+}
+
+static json_t *found_step(const char *name, json_t *rows) {
+    return json_pack("{ss so si sf sb sf}", "step", name, "candidates", rows, "chosen", 1, "spread",
+                     0.01, "spread_assumed", false, "seed_dof", 4.0);
+}
+
+/* The last winners of both families, each on the documents that did not choose. */
+static void test_search_gap(void **state) {
+    static const made_entry runs[] = {
+        SIDE("dense", "scan,search", .level = 2.180),
+        SIDE("dense-wide", "search", .level = 2.130, .lr = 0.001),
+        SIDE("moe", "search", .n_used = 3, .level = 2.100),
+        SIDE("moe-wide", "search", .n_used = 5, .level = 2.090),
+    };
+    make_study(*state, "search", runs, 8);
+    make_step(*state, "dense-zeta",
+              found_step("dense-zeta", json_pack("[o, o]", found_row("kept", "dense", 2.180, 0),
+                                                 found_row("wide", "dense-wide", 2.130, 0))));
+    make_step(*state, "moe-zeta",
+              found_step("moe-zeta", json_pack("[o, o]", found_row("kept", "moe", 2.100, 10),
+                                               found_row("wide", "moe-wide", 2.090, 10))));
+    iso_findings *f = find(*state);
+    const iso_finding_verdict *v = verdict(f, "search-gap");
+    assert_non_null(v);
+    assert_int_equal(v->outcome, ISO_VERDICT_RESOLVED);
+    near(v->value, 0.040, 1e-12);
+    assert_true(v->high - v->value > 0.0099 && v->high - v->value < 0.02);
+    near(v->high - v->value, v->value - v->low, 1e-12);
+    has(v->sentence, "the best of 2 dense models tried");
+    has(v->sentence, "the best of 2 MoEs");
+    has(v->sentence, "0.040 \xc2\xb1 0.010 bits per character lower (better)");
+    assert_true(noted(f, "scores 0.050 bits per character lower than the planner's"));
+    check_keys(f);
+    iso_findings_free(f);
+    /* A family alone is no comparison. */
+    char *alone = iso_strf("%s/alone", (char *)*state);
+    make_study(alone, "search", runs, 8);
+    make_step(alone, "moe-zeta",
+              found_step("moe-zeta", json_pack("[o, o]", found_row("kept", "moe", 2.100, 10),
+                                               found_row("wide", "moe-wide", 2.090, 10))));
+    f = find(alone);
+    assert_null(verdict(f, "search-gap"));
+    iso_findings_free(f);
+    free(alone);
+}
+
 /* --- controls --- */
 
 static json_t *sweep_of(const char *side, const char *const *runs, int chosen) {
@@ -738,23 +792,12 @@ static void test_control(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, temp_dir_setup, temp_dir_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_scan),
-        TEST(test_scan_over_data),
-        TEST(test_noise_of_comparison),
-        TEST(test_json),
-        TEST(test_unequal),
-        TEST(test_one_seed),
-        TEST(test_under_way),
-        TEST(test_no_study),
-        TEST(test_reuse),
-        TEST(test_reuse_expected),
-        TEST(test_search),
-        TEST(test_sweep),
-        TEST(test_control),
-        TEST(test_sweep_under_way),
-        TEST(test_reuse_sides),
-        TEST(test_held_tokens),
-        TEST(test_held_tokens_of_method),
+        TEST(test_scan),           TEST(test_scan_over_data), TEST(test_noise_of_comparison),
+        TEST(test_json),           TEST(test_unequal),        TEST(test_one_seed),
+        TEST(test_under_way),      TEST(test_no_study),       TEST(test_reuse),
+        TEST(test_reuse_expected), TEST(test_search),         TEST(test_search_gap),
+        TEST(test_sweep),          TEST(test_control),        TEST(test_sweep_under_way),
+        TEST(test_reuse_sides),    TEST(test_held_tokens),    TEST(test_held_tokens_of_method),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
