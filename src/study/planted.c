@@ -75,12 +75,14 @@ static truth find_truth(const iso_planted *p) {
 
 /* --- one draw --- */
 
-/* Scores of configuration i, the level last: an error of its own by evaluation, one by each seed.
- */
+/* Scores of configuration i, the level last: errors of its own by evaluation and by its shape, one
+ * by each seed. */
 static void draw_scores(double *y, int64_t n, const iso_planted *p, double value, uint64_t seed,
                         int64_t draw, int64_t i) {
     uint64_t index = (uint64_t)i << 32;
     double shared = p->evaluation_se * iso_rng_normal(seed, ISO_RNG_STATS, (uint64_t)draw, index);
+    shared += p->scatter_sd *
+              iso_rng_normal(seed, ISO_RNG_STATS, (uint64_t)draw, index + (uint64_t)UINT32_MAX);
     for (int64_t j = 0; j < n; j++)
         y[j] = value + shared +
                p->seed_sd *

@@ -32,6 +32,7 @@ typedef struct iso_planted {
     int64_t n_points, n_seeds, n_level_seeds;
     double seed_sd;
     double evaluation_se; /* of every configuration by itself */
+    double scatter_sd;    /* of every configuration's level by itself, which no seed tells of */
     double bend;          /* the analysis's; 0 = ISO_SCAN_BEND */
 } iso_planted;
 double iso_planted_value(const iso_planted *planted, double x);

@@ -11,11 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX      ISO_SCAN_POINTS_MAX
-#define N_FREE   3
-#define N_ROOM   (ISO_SCAN_TERMS - N_FREE)
-#define N_GRID   64 /* steps of the path whose length the band needs */
-#define ALL_SAME 1e-12
+#define MAX            ISO_SCAN_POINTS_MAX
+#define LEAST_DOF      0.05 /* of scatter: three points leave none */
+#define MOST_INFLATION 1e6
+#define N_BISECTIONS   40
+#define N_FREE         3
+#define N_ROOM         (ISO_SCAN_TERMS - N_FREE)
+#define N_GRID         64 /* steps of the path whose length the band needs */
+#define ALL_SAME       1e-12
 
 /* --- the problem --- */
 
@@ -180,29 +183,80 @@ static double find_shared(const iso_scan_curve *curve, double l[MAX][MAX]) {
     return fmax(0.0, 1.0 / information - curve->seed_sd * curve->seed_sd / seeds);
 }
 
-iso_status iso_scan_curve_fit(iso_scan_curve *out, const iso_scan *scan) {
-    double l[MAX][MAX] = {{0}};
+/* What the fit leaves to scatter: n less the trace of its hat matrix. That is the mean of `rss`
+ * under noise alone; what room for shape takes of the points tells nothing of scatter. */
+static double residual_dof(const iso_scan_curve *curve) {
+    double dof = (double)curve->n_points;
+    for (int64_t i = 0; i < curve->n_points; i++) {
+        double terms[ISO_SCAN_TERMS];
+        terms_at(terms, curve->z[i]);
+        for (int k = 0; k < ISO_SCAN_TERMS; k++) dof -= terms[k] * curve->map[k][i];
+    }
+    return dof;
+}
+
+/* The fit under `inflation` times the noise: room, map and coefficients; *rss of it and the degrees
+ * of freedom that are left. False if the points don't determine it. */
+static bool fit_under(iso_scan_curve *curve, double *rss, double *dof, double l[MAX][MAX],
+                      double inflation, double bend) {
+    double scaled[MAX][MAX];
     iso_least_squares fit;
+    curve->inflation = inflation;
+    for (int64_t i = 0; i < curve->n_points; i++)
+        for (int64_t j = 0; j <= i; j++) scaled[i][j] = inflation * l[i][j];
+    if (!solve(&fit, curve, scaled, N_FREE)) return false;
+    double curvature = fmax(fit.beta[2], 0.0) + iso_t_95(curve->seed_dof) * sqrt(fit.inverse[2][2]);
+    curve->room[0] = curvature * bend;
+    curve->room[1] = curvature * bend * bend;
+    if (!solve(&fit, curve, scaled, ISO_SCAN_TERMS)) return false;
+    make_map(curve, &fit, scaled);
+    *rss = fit.rss;
+    *dof = residual_dof(curve);
+    return true;
+}
+
+/* The least inflation under which the points scatter no more than they should (Paule and Mandel's
+ * estimate of excess, with Birge's factor). */
+static bool fit_inflated(iso_scan_curve *curve, double *dof, double l[MAX][MAX], double bend) {
+    double rss, low = 1.0, high = 1.0;
+    if (!fit_under(curve, &rss, dof, l, high, bend)) return false;
+    if (*dof < LEAST_DOF) return true;
+    while (rss > *dof && high < MOST_INFLATION) {
+        low = high;
+        high *= 2.0;
+        if (!fit_under(curve, &rss, dof, l, high, bend)) return false;
+    }
+    for (int i = 0; i < N_BISECTIONS && high > low; i++) {
+        double middle = 0.5 * (low + high);
+        if (!fit_under(curve, &rss, dof, l, middle, bend)) return false;
+        *(rss > *dof ? &low : &high) = middle;
+    }
+    return fit_under(curve, &rss, dof, l, high, bend);
+}
+
+/* In units of the seeds' variance 1 is known on their degrees of freedom, the excess on what the
+ * fit leaves. */
+static void set_excess(iso_scan_curve *curve, double dof) {
+    double total = curve->inflation * curve->inflation, excess = total - 1.0, per_seed = 0.0;
+    for (int64_t i = 0; i < curve->n_points; i++)
+        per_seed += 1.0 / (curve->seeds[i] * (double)curve->n_points);
+    curve->excess_variance = excess * per_seed * curve->seed_sd * curve->seed_sd;
+    curve->training_dof = curve->seed_dof;
+    if (excess > 0.0)
+        curve->training_dof = total * total / (1.0 / curve->seed_dof + excess * excess / dof);
+}
+
+iso_status iso_scan_curve_fit(iso_scan_curve *out, const iso_scan *scan) {
+    double l[MAX][MAX] = {{0}}, dof;
     memset(out, 0, sizeof *out);
     ISO_TRY(check_scan(scan));
     ISO_TRY(take_noise(out, scan));
     take_points(out, scan);
     ISO_TRY(factor_noise(l, out));
-    bool determined = solve(&fit, out, l, N_FREE);
-    if (determined) {
-        double bend = scan->bend > 0.0 ? scan->bend : ISO_SCAN_BEND;
-        double half = iso_t_95(out->seed_dof) * sqrt(fit.inverse[2][2]);
-        double curvature = fmax(fit.beta[2], 0.0) + half;
-        out->room[0] = curvature * bend;
-        out->room[1] = curvature * bend * bend;
-        determined = solve(&fit, out, l, ISO_SCAN_TERMS);
-    }
-    if (!determined)
+    if (!fit_inflated(out, &dof, l, scan->bend > 0.0 ? scan->bend : ISO_SCAN_BEND))
         return iso_fail(ISO_ERR_DATA, "the scan's points lie too close together to say anything of "
                                       "a curve; spread them");
-    make_map(out, &fit, l);
-    double dof = (double)(out->n_points - N_FREE);
-    out->inflation = dof > 0.0 ? sqrt(fmax(1.0, fit.rss / dof)) : 1.0;
+    set_excess(out, dof);
     out->shared_variance = find_shared(out, l);
     return ISO_OK;
 }
@@ -236,8 +290,7 @@ iso_scan_contrast iso_scan_rise(const iso_scan_curve *curve, double from, double
     return out;
 }
 
-/* A contrast as weights of the means, the level's last, and of the shape's b3 and b4, these times
- * the inflation. */
+/* A contrast as weights of the means, the level's last, and of the shape's b3 and b4. */
 typedef struct weights {
     double mean[MAX + 1], shape[N_ROOM];
 } weights;
@@ -255,7 +308,6 @@ static weights weigh(const iso_scan_curve *curve, const iso_scan_contrast *contr
             terms_at(terms, curve->z[i]);
             out.shape[s] += out.mean[i] * terms[N_FREE + s];
         }
-        out.shape[s] *= curve->inflation;
     }
     out.mean[n] = contrast->level;
     return out;
@@ -286,6 +338,7 @@ static void covary(double out[3], const iso_scan_curve *curve, const weights *a,
     }
     out[0] += (curve->inflation * curve->inflation - 1.0) *
               (noise - sum_a * sum_b * curve->shared_variance);
+    if (curve->has_level) out[0] += a->mean[n - 1] * b->mean[n - 1] * curve->excess_variance;
     for (int s = 0; s < N_ROOM; s++)
         out[2] += a->shape[s] * b->shape[s] * curve->room[s] * curve->room[s];
 }
@@ -304,7 +357,7 @@ iso_scan_estimate iso_scan_curve_estimate(const iso_scan_curve *curve,
 /* --- critical values --- */
 
 iso_scan_critical iso_scan_pointwise(const iso_scan_curve *curve) {
-    return (iso_scan_critical){iso_t_95(curve->seed_dof), iso_t_95(curve->evaluation_dof),
+    return (iso_scan_critical){iso_t_95(curve->training_dof), iso_t_95(curve->evaluation_dof),
                                iso_t_95(INFINITY)};
 }
 
@@ -328,7 +381,7 @@ iso_scan_critical iso_scan_simultaneous(const iso_scan_curve *curve) {
         before = sum_of(own);
         last = here;
     }
-    return (iso_scan_critical){iso_tube_95(length, curve->seed_dof),
+    return (iso_scan_critical){iso_tube_95(length, curve->training_dof),
                                iso_tube_95(length, curve->evaluation_dof),
                                iso_tube_95(length, INFINITY)};
 }

@@ -20,9 +20,11 @@
  *
  * Owns: the fit and its errors. Does not own: what is asked of it (optimum.h, handicap.h).
  *
- * (I1) where the points scatter about the curve more than their noise explains, the curve's errors
- *      grow by sqrt(chi^2/(n - 3)) (Birge), but for what evaluation moves all points alike; they
- *      never shrink;
+ * (I1) where the points scatter about the curve more than their noise explains (shapes differ in
+ *      more than their rate), the curve's errors grow by sqrt(chi^2/(n - 3)) (Birge), but for what
+ *      evaluation moves all points alike; they never shrink. The level is one such shape, too. What
+ *      n - 3 degrees of freedom tell of the excess and the seeds' of the rest makes nu
+ *      (Satterthwaite);
  * (I2) the same points give the same curve, whatever constant is added to every y.
  */
 #ifndef ISO_STUDY_SCAN_CURVE_H
@@ -74,6 +76,8 @@ typedef struct iso_scan_curve {
     bool has_level;
     double seed_sd, seed_dof, evaluation_dof;
     double inflation;       /* sqrt of Birge's ratio, at least 1 */
+    double training_dof;    /* of seeds and inflation together */
+    double excess_variance; /* of a configuration's level beyond its noise, by the inflation */
     double shared_variance; /* of the evaluation error that all points have in common */
 } iso_scan_curve;
 

@@ -1,5 +1,5 @@
-/* prove_optimum DRAWS [POINTS SEEDS CURVATURE GAP [SEED_SD LOW HIGH]]: planted scans at the noise
- * of real ones, analysed; prints the tables of docs/evidence/optimum.md. */
+/* prove_optimum DRAWS [POINTS SEEDS CURVATURE GAP [SEED_SD LOW HIGH SCATTER_SD]]: planted scans at
+ * the noise of real ones, analysed; prints the tables of docs/evidence/optimum.md. */
 #include "study/planted.h"
 #include "study/seed_control.h"
 
@@ -17,9 +17,10 @@ typedef struct design {
     int64_t n_points, n_seeds;
     double curvature, gap, seed_sd;
     double low, high; /* activation rates */
+    double scatter_sd;
 } design;
 
-#define USUAL SEED_SD, 0.08, 0.6
+#define USUAL SEED_SD, 0.08, 0.6, 0
 
 static const design designs[] = {
     {5, 3, 0.1, 0.05, USUAL},  {7, 2, 0.1, 0.05, USUAL},  {9, 2, 0.1, 0.05, USUAL},
@@ -43,6 +44,7 @@ static iso_planted plan(iso_planted_shape shape, double rate, const design *d) {
                          .n_seeds = d->n_seeds,
                          .n_level_seeds = d->n_seeds,
                          .seed_sd = d->seed_sd,
+                         .scatter_sd = d->scatter_sd,
                          .evaluation_se = EVALUATION_SE};
 }
 
@@ -91,9 +93,10 @@ static int print_design(const design *d, int64_t draws) {
         {ISO_PLANTED_JUMP, 0.2},
     };
     printf("\n%" PRId64 " points of %" PRId64
-           " seeds from %g %% to %g %%, curvature %g, gap %g, seed "
-           "noise %g:\n\n",
+           " seeds from %g %% to %g %%, curvature %g, gap %g, seed noise %g",
            d->n_points, d->n_seeds, 100 * d->low, 100 * d->high, d->curvature, d->gap, d->seed_sd);
+    if (d->scatter_sd > 0) printf(", scatter of shapes %g", d->scatter_sd);
+    printf(":\n\n");
     printf("| truth | optimum | covered | inside | at or below | at or above | unresolved | width "
            "| miss | gap covered | region right | gap resolved |\n"
            "|---|---|---|---|---|---|---|---|---|---|---|---|\n");
@@ -173,18 +176,19 @@ static int print_control(int64_t draws) {
 static int print_own(int64_t draws, int n_words, char **words) {
     design own = {strtoll(words[0], NULL, 10), strtoll(words[1], NULL, 10), strtod(words[2], NULL),
                   strtod(words[3], NULL), USUAL};
-    if (n_words == 7) {
+    if (n_words == 8) {
         own.seed_sd = strtod(words[4], NULL);
         own.low = strtod(words[5], NULL), own.high = strtod(words[6], NULL);
+        own.scatter_sd = strtod(words[7], NULL);
     }
     return print_design(&own, draws);
 }
 
 int main(int argc, char **argv) {
     int64_t draws = argc > 1 ? strtoll(argv[1], NULL, 10) : 0;
-    if ((argc != 2 && argc != 6 && argc != 9) || draws < 1) {
-        fprintf(stderr,
-                "usage: prove_optimum DRAWS [POINTS SEEDS CURVATURE GAP [SEED_SD LOW HIGH]]\n");
+    if ((argc != 2 && argc != 6 && argc != 10) || draws < 1) {
+        fprintf(stderr, "usage: prove_optimum DRAWS [POINTS SEEDS CURVATURE GAP [SEED_SD LOW HIGH "
+                        "SCATTER_SD]]\n");
         return 2;
     }
     if (argc > 2) return print_own(draws, argc - 2, argv + 2);
