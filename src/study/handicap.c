@@ -3,9 +3,11 @@
 #include <math.h>
 
 iso_status iso_handicap_find(iso_handicap *out, const iso_scan *sweep, double used) {
+    iso_scan of_one = *sweep;
     iso_scan_curve curve;
     *out = (iso_handicap){.used = used};
-    ISO_TRY(iso_scan_curve_fit(&curve, sweep));
+    of_one.one_shape = true;
+    ISO_TRY(iso_scan_curve_fit(&curve, &of_one));
     if (!(used >= curve.low && used <= curve.high))
         return iso_fail(ISO_ERR_USAGE,
                         "the learning rate used, %.3g, lies outside the sweep, %.3g to %.3g; add "

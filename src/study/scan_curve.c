@@ -217,9 +217,15 @@ static bool fit_under(iso_scan_curve *curve, double *rss, double *dof, double l[
 
 /* The least inflation under which the points scatter no more than they should (Paule and Mandel's
  * estimate of excess, with Birge's factor). */
-static bool fit_inflated(iso_scan_curve *curve, double *dof, double l[MAX][MAX], double bend) {
+static bool fit_inflated(iso_scan_curve *curve, double *dof, double l[MAX][MAX], double bend,
+                         bool one_shape) {
     double rss, low = 1.0, high = 1.0;
     if (!fit_under(curve, &rss, dof, l, high, bend)) return false;
+    if (one_shape && curve->n_points > N_FREE) {
+        curve->inflation = sqrt(fmax(1.0, rss / (double)(curve->n_points - N_FREE)));
+        *dof = INFINITY;
+        return true;
+    }
     if (*dof < LEAST_DOF) return true;
     while (rss > *dof && high < MOST_INFLATION) {
         low = high;
@@ -242,7 +248,7 @@ static void set_excess(iso_scan_curve *curve, double dof) {
         per_seed += 1.0 / (curve->seeds[i] * (double)curve->n_points);
     curve->excess_variance = excess * per_seed * curve->seed_sd * curve->seed_sd;
     curve->training_dof = curve->seed_dof;
-    if (excess > 0.0)
+    if (excess > 0.0 && isfinite(dof))
         curve->training_dof = total * total / (1.0 / curve->seed_dof + excess * excess / dof);
 }
 
@@ -253,7 +259,8 @@ iso_status iso_scan_curve_fit(iso_scan_curve *out, const iso_scan *scan) {
     ISO_TRY(take_noise(out, scan));
     take_points(out, scan);
     ISO_TRY(factor_noise(l, out));
-    if (!fit_inflated(out, &dof, l, scan->bend > 0.0 ? scan->bend : ISO_SCAN_BEND))
+    double bend = scan->bend > 0.0 ? scan->bend : ISO_SCAN_BEND;
+    if (!fit_inflated(out, &dof, l, bend, scan->one_shape))
         return iso_fail(ISO_ERR_DATA, "the scan's points lie too close together to say anything of "
                                       "a curve; spread them");
     set_excess(out, dof);

@@ -22,9 +22,10 @@
  *
  * (I1) where the points scatter about the curve more than their noise explains (shapes differ in
  *      more than their rate), the curve's errors grow by sqrt(chi^2/(n - 3)) (Birge), but for what
- *      evaluation moves all points alike; they never shrink. The level is one such shape, too. What
- *      n - 3 degrees of freedom tell of the excess and the seeds' of the rest makes nu
- *      (Satterthwaite);
+ *      evaluation moves all points alike; they never shrink. The n - 3 are less what the room takes
+ *      (Paule and Mandel), what they tell of the excess and seeds of the rest makes nu
+ *      (Satterthwaite), and the level is such a shape, too. Of points of one shape the ratio is
+ *      plain Birge's and nu the seeds': there the curve is what it is;
  * (I2) the same points give the same curve, whatever constant is added to every y.
  */
 #ifndef ISO_STUDY_SCAN_CURVE_H
@@ -60,6 +61,7 @@ typedef struct iso_scan {
     double evaluation_dof;  /* 0 = infinite: known as it is */
     iso_pooled other_noise; /* seed noise of runs that aren't in the scan: an A/A control */
     double bend;            /* R; 0 = ISO_SCAN_BEND */
+    bool one_shape;         /* of all points, as in a sweep: nothing of (I1) is a shape's scatter */
 } iso_scan;
 
 typedef struct iso_scan_curve {
