@@ -215,17 +215,27 @@ static const iso_finding_axis rate_axis = {"activation rate", NULL, true, true};
 static const iso_finding_axis loss_axis = {"loss", ISO_FINDINGS_UNIT, false, false};
 static const iso_finding_axis gap_axis = {"gap, dense minus MoE", ISO_FINDINGS_UNIT, false, false};
 
+/* Why a band is wider than the points' bars; "" where it is not. Caller frees. */
+static char *say_scatter(const scan_part *p) {
+    if (!p->fitted || p->curve.inflation < 1.05) return iso_strf("%s", "");
+    return iso_strf(" The points lie %.1f times as far off the curve as noise explains: their "
+                    "shapes differ in more than their rate. The curve's band has that in it, the "
+                    "points' bars have not.",
+                    p->curve.inflation);
+}
+
 static iso_status add_losses(scan_part *p) {
     iso_finding_figure *figure;
     char *key = iso_strf("1b%s", p->suffix);
     char *title = iso_strf(
         "Loss against activation rate %s%s",
         p->unequal ? "(the runs are not equal: no comparison)" : "at equal N and C", p->of);
+    char *scatter = say_scatter(p);
     char *caption = iso_strf(
         "Points are means over seeds (at least %lld a side), bars the 95\xc2\xa0%% of training "
         "noise pooled over its configurations; what the sample of text adds moves all points "
         "alike. "
-        "%s%s",
+        "%s%s%s",
         (long long)iso_findings_seeds(&p->view->sides),
         p->fitted ? "The curve is fitted in the logarithm of the rate, its band 95\xc2\xa0% at "
                     "each rate. "
@@ -233,7 +243,9 @@ static iso_status add_losses(scan_part *p) {
         p->fitted && p->optimum.outcome == ISO_OPTIMUM_UNRESOLVED
             ? "Which rate is best is not resolved."
         : p->fitted ? "The vertical band is the 95\xc2\xa0% interval of the best rate."
-                    : "");
+                    : "",
+        scatter);
+    free(scatter);
     const iso_finding_figure empty = {
         .key = key, .title = title, .caption = caption, .x = rate_axis, .y = loss_axis};
     iso_status status = iso_findings_figure(p->b->out, &figure, &empty);
@@ -252,12 +264,14 @@ static iso_status add_gaps(scan_part *p) {
     iso_finding_figure *figure;
     char *key = iso_strf("1b-gap%s", p->suffix);
     char *title = iso_strf("Gap to dense against activation rate%s", p->of);
+    char *scatter = say_scatter(p);
     char *caption = iso_strf(
         "Above zero the MoE is better. Bars are 95\xc2\xa0%% of training noise, pooled over its "
         "configurations, and of evaluation noise, paired over blocks of text; at least %lld seeds "
         "a side. The paper's points are single runs against its own dense baselines at the same C, "
-        "without intervals.",
-        (long long)iso_findings_seeds(&p->view->sides));
+        "without intervals.%s",
+        (long long)iso_findings_seeds(&p->view->sides), scatter);
+    free(scatter);
     const iso_finding_figure empty = {
         .key = key, .title = title, .caption = caption, .x = rate_axis, .y = gap_axis};
     iso_status status = iso_findings_figure(p->b->out, &figure, &empty);

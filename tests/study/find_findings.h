@@ -59,7 +59,8 @@ static inline const iso_series *series(const iso_finding_figure *figure, const c
     return NULL;
 }
 
-static inline const iso_finding_cell *cell(const iso_finding_table *t, int64_t row, const char *column) {
+static inline const iso_finding_cell *cell(const iso_finding_table *t, int64_t row,
+                                           const char *column) {
     for (int64_t j = 0; j < t->n_columns; j++)
         if (strcmp(t->columns[j].label, column) == 0) return &t->cells[row * t->n_columns + j];
     fail_msg("%s has no column %s", t->key, column);

@@ -356,14 +356,9 @@ static void test_control(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, temp_dir_setup, temp_dir_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_reuse),
-        TEST(test_reuse_expected),
-        TEST(test_reuse_sides),
-        TEST(test_search),
-        TEST(test_search_gap),
-        TEST(test_sweep),
-        TEST(test_sweep_under_way),
-        TEST(test_control),
+        TEST(test_reuse),           TEST(test_reuse_expected), TEST(test_reuse_sides),
+        TEST(test_search),          TEST(test_search_gap),     TEST(test_sweep),
+        TEST(test_sweep_under_way), TEST(test_control),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
