@@ -2,7 +2,7 @@
 # prove_optimum.sh - scans with a known answer, analysed as real ones are: how often the interval of
 # the optimum holds it, what becomes of the gap and the region, how often nothing is called something.
 # DRAWS of each case (default 2000); keeps docs/evidence/optimum.md. For a plan of one's own, without
-# keeping it: build/release/tests/study/prove_optimum DRAWS POINTS SEEDS CURVATURE GAP SEED_SD LOW HIGH.
+# keeping it: build/release/tests/study/prove_optimum DRAWS POINTS SEEDS CURVATURE GAP SEED_SD LOW HIGH SCATTER_SD.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tools/prove_lib.sh
@@ -16,7 +16,8 @@ tables=$(build/release/tests/study/prove_optimum "$draws")
 # The optimum of planted scans
 
 \`make prove-optimum\`: $draws draws of each case; a scan of activation rates, equally spaced in ln r_a, and a dense level with
-as many seeds; the last of the designs is the committed study's own, seed noise of the others is 0.0038 BPC (the demo's); evaluation noise
+as many seeds. Seed noise is 0.0038 BPC (the demo's) unless a design says otherwise; the last two designs are the committed study's own
+(docs/studies/method), with its noise and then with the scatter of its shapes, too. Evaluation noise
 is 0.001 of each configuration. "curvature" is
 the truth's second derivative by ln r_a, BPC; "gap" what dense lies above the best MoE. All intervals are 95 %; in brackets
 the binomial interval (Clopper-Pearson) of each share.

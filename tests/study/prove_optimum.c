@@ -23,8 +23,14 @@ typedef struct design {
 #define USUAL SEED_SD, 0.08, 0.6, 0
 
 static const design designs[] = {
-    {5, 3, 0.1, 0.05, USUAL},  {7, 2, 0.1, 0.05, USUAL},  {9, 2, 0.1, 0.05, USUAL},
-    {7, 3, 0.03, 0.02, USUAL}, {6, 2, 0.03, 0.02, USUAL}, {9, 3, 0.2, 0.05, USUAL},
+    {5, 3, 0.1, 0.05, USUAL},
+    {7, 2, 0.1, 0.05, USUAL},
+    {9, 2, 0.1, 0.05, USUAL},
+    {7, 3, 0.03, 0.02, USUAL},
+    {6, 2, 0.03, 0.02, USUAL},
+    {9, 3, 0.2, 0.05, USUAL},
+    {10, 4, 0.2, 0.15, 0.0073, 0.1, 0.5, 0},
+    {10, 4, 0.2, 0.15, 0.0073, 0.1, 0.5, 0.015},
 };
 
 static void print_share(int64_t k, int64_t n) {
