@@ -1,7 +1,7 @@
 /* The room for shape enters as two more observations, "b3 is 0 to within k R" and "b4 is 0 to
  * within k R^2", so that the fit is one least-squares problem; its residual sum of squares is then
- * y' (noise + room)^-1 y over the quadratic's complement, on n - 3 degrees of freedom. Correlated
- * evaluation noise is whitened by Cholesky.
+ * y' (noise + room)^-1 y over the quadratic's complement. Correlated evaluation noise is whitened
+ * by Cholesky.
  */
 #include "study/scan_curve.h"
 #include "study/least_squares.h"
@@ -96,19 +96,32 @@ static void take_points(iso_scan_curve *curve, const iso_scan *scan) {
 
 /* --- the fit --- */
 
-/* L of the points' noise, L L' = s^2/n_i + evaluation. */
-static iso_status factor_noise(double l[MAX][MAX], const iso_scan_curve *curve) {
-    double s = curve->seed_sd;
+/* What evaluation moves points apart: its covariance without what moves them all alike, which the
+ * curve's constant takes anyway. Left in, it would let the fit leave the points on one side, since
+ * they don't move quite alike (Peelle's puzzle). */
+static void center_evaluation(double out[MAX][MAX], const iso_scan_curve *curve) {
+    int64_t n = curve->n_points;
+    double row[MAX], all = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        row[i] = iso_mean(curve->evaluation[i], n);
+        all += row[i] / (double)n;
+    }
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < n; j++) out[i][j] = curve->evaluation[i][j] - row[i] - row[j] + all;
+}
+
+/* L of the points' noise, L L' = inflation^2 s^2/n_i + evaluation. */
+static bool factor_noise(double l[MAX][MAX], const iso_scan_curve *curve) {
+    double s = curve->inflation * curve->seed_sd, evaluation[MAX][MAX];
+    center_evaluation(evaluation, curve);
     for (int64_t i = 0; i < curve->n_points; i++)
         for (int64_t j = 0; j <= i; j++) {
-            double sum = curve->evaluation[i][j] + (i == j ? s * s / curve->seeds[i] : 0.0);
+            double sum = evaluation[i][j] + (i == j ? s * s / curve->seeds[i] : 0.0);
             for (int64_t k = 0; k < j; k++) sum -= l[i][k] * l[j][k];
-            if (i == j && !(sum > 0.0))
-                return iso_fail(ISO_ERR_DATA, "the evaluation errors' covariance is none: it has a "
-                                              "negative variance; take it over blocks of text");
+            if (i == j && !(sum > 0.0)) return false;
             l[i][j] = i == j ? sqrt(sum) : sum / l[j][j];
         }
-    return ISO_OK;
+    return true;
 }
 
 static void solve_lower(double *b, double l[MAX][MAX], int64_t n) {
@@ -170,19 +183,6 @@ static void make_map(iso_scan_curve *curve, const iso_least_squares *fit, double
     curve->coefficient[0] += curve->mean[0];
 }
 
-/* The variance that a common constant has by the points' noise, beyond what seeds alone give it:
- * taking it off every covariance leaves a covariance. */
-static double find_shared(const iso_scan_curve *curve, double l[MAX][MAX]) {
-    double ones[MAX], information = 0.0, seeds = 0.0;
-    for (int64_t i = 0; i < curve->n_points; i++) {
-        ones[i] = 1.0;
-        seeds += curve->seeds[i];
-    }
-    solve_lower(ones, l, curve->n_points);
-    for (int64_t i = 0; i < curve->n_points; i++) information += ones[i] * ones[i];
-    return fmax(0.0, 1.0 / information - curve->seed_sd * curve->seed_sd / seeds);
-}
-
 /* What the fit leaves to scatter: n less the trace of its hat matrix. That is the mean of `rss`
  * under noise alone; what room for shape takes of the points tells nothing of scatter. */
 static double residual_dof(const iso_scan_curve *curve) {
@@ -195,49 +195,40 @@ static double residual_dof(const iso_scan_curve *curve) {
     return dof;
 }
 
-/* The fit under `inflation` times the noise: room, map and coefficients; *rss of it and the degrees
- * of freedom that are left. False if the points don't determine it. */
-static bool fit_under(iso_scan_curve *curve, double *rss, double *dof, double l[MAX][MAX],
-                      double inflation, double bend) {
-    double scaled[MAX][MAX];
+/* The fit under so much inflation: room, map and coefficients; *rss of it and the degrees of
+ * freedom that are left. False if the points don't determine it. */
+static bool fit_under(iso_scan_curve *curve, double *rss, double *dof, double inflation,
+                      const iso_scan *scan) {
+    double l[MAX][MAX], bend = scan->bend > 0.0 ? scan->bend : ISO_SCAN_BEND;
     iso_least_squares fit;
     curve->inflation = inflation;
-    for (int64_t i = 0; i < curve->n_points; i++)
-        for (int64_t j = 0; j <= i; j++) scaled[i][j] = inflation * l[i][j];
-    if (!solve(&fit, curve, scaled, N_FREE)) return false;
+    if (!factor_noise(l, curve) || !solve(&fit, curve, l, N_FREE)) return false;
     double curvature = fmax(fit.beta[2], 0.0) + iso_t_95(curve->seed_dof) * sqrt(fit.inverse[2][2]);
     curve->room[0] = curvature * bend;
     curve->room[1] = curvature * bend * bend;
-    if (!solve(&fit, curve, scaled, ISO_SCAN_TERMS)) return false;
-    make_map(curve, &fit, scaled);
+    if (!solve(&fit, curve, l, ISO_SCAN_TERMS)) return false;
+    make_map(curve, &fit, l);
     *rss = fit.rss;
-    *dof = residual_dof(curve);
+    *dof = scan->one_shape ? (double)(curve->n_points - N_FREE) : residual_dof(curve);
     return true;
 }
 
-/* The least inflation under which the points scatter no more than they should (Paule and Mandel's
- * estimate of excess, with Birge's factor). */
-static bool fit_inflated(iso_scan_curve *curve, double *dof, double l[MAX][MAX], double bend,
-                         bool one_shape) {
+/* The least inflation under which the points scatter no more than they should. */
+static bool fit_inflated(iso_scan_curve *curve, double *dof, const iso_scan *scan) {
     double rss, low = 1.0, high = 1.0;
-    if (!fit_under(curve, &rss, dof, l, high, bend)) return false;
-    if (one_shape && curve->n_points > N_FREE) {
-        curve->inflation = sqrt(fmax(1.0, rss / (double)(curve->n_points - N_FREE)));
-        *dof = INFINITY;
-        return true;
-    }
+    if (!fit_under(curve, &rss, dof, high, scan)) return false;
     if (*dof < LEAST_DOF) return true;
     while (rss > *dof && high < MOST_INFLATION) {
         low = high;
         high *= 2.0;
-        if (!fit_under(curve, &rss, dof, l, high, bend)) return false;
+        if (!fit_under(curve, &rss, dof, high, scan)) return false;
     }
     for (int i = 0; i < N_BISECTIONS && high > low; i++) {
         double middle = 0.5 * (low + high);
-        if (!fit_under(curve, &rss, dof, l, middle, bend)) return false;
+        if (!fit_under(curve, &rss, dof, middle, scan)) return false;
         *(rss > *dof ? &low : &high) = middle;
     }
-    return fit_under(curve, &rss, dof, l, high, bend);
+    return fit_under(curve, &rss, dof, high, scan);
 }
 
 /* In units of the seeds' variance 1 is known on their degrees of freedom, the excess on what the
@@ -247,24 +238,29 @@ static void set_excess(iso_scan_curve *curve, double dof) {
     for (int64_t i = 0; i < curve->n_points; i++)
         per_seed += 1.0 / (curve->seeds[i] * (double)curve->n_points);
     curve->excess_variance = excess * per_seed * curve->seed_sd * curve->seed_sd;
-    curve->training_dof = curve->seed_dof;
-    if (excess > 0.0 && isfinite(dof))
-        curve->training_dof = total * total / (1.0 / curve->seed_dof + excess * excess / dof);
+    curve->training_dof = total * total / (1.0 / curve->seed_dof + excess * excess / dof);
+}
+
+static iso_status check_covariance(const iso_scan_curve *curve) {
+    for (int64_t i = 0; i <= curve->n_points; i++)
+        if (!(curve->evaluation[i][i] >= 0.0))
+            return iso_fail(ISO_ERR_DATA, "the evaluation errors' covariance is none: it has a "
+                                          "negative variance; take it over blocks of text");
+    return ISO_OK;
 }
 
 iso_status iso_scan_curve_fit(iso_scan_curve *out, const iso_scan *scan) {
-    double l[MAX][MAX] = {{0}}, dof;
+    double dof;
     memset(out, 0, sizeof *out);
     ISO_TRY(check_scan(scan));
     ISO_TRY(take_noise(out, scan));
     take_points(out, scan);
-    ISO_TRY(factor_noise(l, out));
-    double bend = scan->bend > 0.0 ? scan->bend : ISO_SCAN_BEND;
-    if (!fit_inflated(out, &dof, l, bend, scan->one_shape))
+    ISO_TRY(check_covariance(out));
+    if (!fit_inflated(out, &dof, scan))
         return iso_fail(ISO_ERR_DATA, "the scan's points lie too close together to say anything of "
                                       "a curve; spread them");
-    set_excess(out, dof);
-    out->shared_variance = find_shared(out, l);
+    out->training_dof = out->seed_dof;
+    if (out->inflation > 1.0 && !scan->one_shape) set_excess(out, dof);
     return ISO_OK;
 }
 
@@ -321,31 +317,17 @@ static weights weigh(const iso_scan_curve *curve, const iso_scan_contrast *contr
 }
 
 /* Covariances of the errors of two contrasts, part by part. Scatter beyond noise counts as
- * training: Birge's excess of all the points' noise but the evaluation error that they share, which
- * is no scatter and cancels against the level's. */
+ * training. */
 static void covary(double out[3], const iso_scan_curve *curve, const weights *a, const weights *b) {
     int64_t n = curve->n_points + (curve->has_level ? 1 : 0);
-    double noise = 0.0, sum_a = 0.0, sum_b = 0.0; /* of the points */
     out[0] = out[1] = out[2] = 0.0;
     for (int64_t i = 0; i < n; i++) {
-        double training =
-            a->mean[i] * b->mean[i] * curve->seed_sd * curve->seed_sd / curve->seeds[i];
         bool is_point = i < curve->n_points;
-        out[0] += training;
-        if (is_point) {
-            noise += training;
-            sum_a += a->mean[i];
-            sum_b += b->mean[i];
-        }
-        for (int64_t j = 0; j < n; j++) {
-            double evaluation = a->mean[i] * b->mean[j] * curve->evaluation[i][j];
-            out[1] += evaluation;
-            if (is_point && j < curve->n_points) noise += evaluation;
-        }
+        double s = (is_point ? curve->inflation : 1.0) * curve->seed_sd;
+        double variance = s * s / curve->seeds[i] + (is_point ? 0.0 : curve->excess_variance);
+        out[0] += a->mean[i] * b->mean[i] * variance;
+        for (int64_t j = 0; j < n; j++) out[1] += a->mean[i] * b->mean[j] * curve->evaluation[i][j];
     }
-    out[0] += (curve->inflation * curve->inflation - 1.0) *
-              (noise - sum_a * sum_b * curve->shared_variance);
-    if (curve->has_level) out[0] += a->mean[n - 1] * b->mean[n - 1] * curve->excess_variance;
     for (int s = 0; s < N_ROOM; s++)
         out[2] += a->shape[s] * b->shape[s] * curve->room[s] * curve->room[s];
 }

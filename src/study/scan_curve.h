@@ -21,11 +21,11 @@
  * Owns: the fit and its errors. Does not own: what is asked of it (optimum.h, handicap.h).
  *
  * (I1) where the points scatter about the curve more than their noise explains (shapes differ in
- *      more than their rate), the curve's errors grow by sqrt(chi^2/(n - 3)) (Birge), but for what
- *      evaluation moves all points alike; they never shrink. The n - 3 are less what the room takes
- *      (Paule and Mandel), what they tell of the excess and seeds of the rest makes nu
- *      (Satterthwaite), and the level is such a shape, too. Of points of one shape the ratio is
- *      plain Birge's and nu the seeds': there the curve is what it is;
+ *      more than their rate), seed noise is inflated until they don't: until the weighted squares
+ *      are the degrees of freedom that the fit leaves, n less the trace of its hat matrix (Paule
+ * and Mandel); it is never deflated. What these tell of the excess and seeds of the rest makes nu
+ *      (Satterthwaite); the level is such a shape, too. In a sweep, of one shape, n - 3 are left,
+ *      nu is the seeds', and the level has no part: there the curve is what it is;
  * (I2) the same points give the same curve, whatever constant is added to every y.
  */
 #ifndef ISO_STUDY_SCAN_CURVE_H
@@ -77,10 +77,9 @@ typedef struct iso_scan_curve {
     double evaluation[ISO_SCAN_POINTS_MAX + 1][ISO_SCAN_POINTS_MAX + 1];
     bool has_level;
     double seed_sd, seed_dof, evaluation_dof;
-    double inflation;       /* sqrt of Birge's ratio, at least 1 */
+    double inflation;       /* of seed noise by scatter, at least 1 */
     double training_dof;    /* of seeds and inflation together */
     double excess_variance; /* of a configuration's level beyond its noise, by the inflation */
-    double shared_variance; /* of the evaluation error that all points have in common */
 } iso_scan_curve;
 
 /* ISO_ERR_USAGE for fewer than 3 or too many points and where no configuration has two seeds;
