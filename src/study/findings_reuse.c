@@ -344,8 +344,9 @@ static iso_status add_epochs(const reuse_part *p) {
         .key = key,
         .title = "Gap to dense by how often the MoE sees its text",
         .caption = "Each point compares the MoE nearest to 20\xc2\xa0% with the dense side of its "
-                   "scheme, which sees the text less often; above zero the MoE is better. Bars "
-                   "are 95\xc2\xa0% of training noise, pooled over the two, and of evaluation "
+                   "scheme; under strict both see the same text, dense as often as its tokens "
+                   "take. Above zero the MoE is better. Bars are 95\xc2\xa0% of training noise, "
+                   "pooled over the two, and of evaluation "
                    "noise, paired over blocks of text.",
         .x = {"epochs of the MoE", NULL, true, false},
         .y = {"gap, dense minus MoE", ISO_FINDINGS_UNIT, false, false}};
