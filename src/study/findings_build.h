@@ -63,7 +63,10 @@ bool iso_findings_is_candidate(const iso_findings_build *b, const iso_side *side
 /* Adds what all seeds of a side's configuration tell of seed noise; a candidate's tell nothing. */
 void iso_findings_noise_add(iso_pooled *noise, const iso_findings_build *b, const iso_side *side);
 /* `own`, or that of all configurations where it is too little. */
-iso_pooled iso_findings_noise_of(const iso_findings_build *b, const iso_pooled *own);
+iso_pooled iso_findings_noise_or_all(const iso_findings_build *b, const iso_pooled *own);
+/* Both for n sides that are compared. */
+iso_pooled iso_findings_noise_of(const iso_findings_build *b, const iso_side *const *sides,
+                                 int64_t n);
 
 /* The runs of one group as a comparison of its own, with its audit. */
 typedef struct iso_findings_view {
@@ -78,6 +81,8 @@ iso_status iso_findings_view_make(iso_findings_view *out, const iso_findings_bui
 /* Of a part of the study: what claims no equality is in no group. */
 iso_status iso_findings_view_part(iso_findings_view *out, const iso_findings_build *b,
                                   const char *part);
+/* Whether the audit calls the runs equal, in whatever way. */
+bool iso_findings_is_equal(const iso_findings_view *view);
 /* Takes one side out; the audit stays that of all. */
 void iso_findings_view_drop(iso_findings_view *view, int64_t i_side);
 void iso_findings_view_release(iso_findings_view *view);

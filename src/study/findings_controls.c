@@ -94,12 +94,6 @@ static iso_status read_sweep(sweep *out, iso_findings_build *b, const json_t *st
 
 /* --- handicaps --- */
 
-static iso_pooled noise_of(const iso_findings_build *b, const sweep *s) {
-    iso_pooled own = {0};
-    for (int64_t i = 0; i < s->n; i++) iso_findings_noise_add(&own, b, s->sides[i]);
-    return iso_findings_noise_of(b, &own);
-}
-
 static iso_status find_handicap(sweep *s, const iso_findings_build *b) {
     iso_scan_point points[MAX_RATES];
     int64_t n = s->n + 1;
@@ -110,7 +104,7 @@ static iso_status find_handicap(sweep *s, const iso_findings_build *b) {
                                      s->sides[i]->n_runs, 0.0};
     s->sides[s->n] = s->chosen;
     iso_status status = iso_sides_covariance(covariance, &dof, s->sides, n);
-    iso_pooled noise = noise_of(b, s);
+    iso_pooled noise = iso_findings_noise_of(b, s->sides, s->n);
     iso_scan scan = {.points = points,
                      .n_points = s->n,
                      .evaluation_covariance = covariance,
@@ -182,7 +176,7 @@ static iso_status add_table(iso_findings_build *b, const sweep *all, int64_t n) 
 static iso_status add_sweep_series(iso_findings_build *b, iso_finding_figure *figure,
                                    const sweep *s) {
     iso_series_point points[MAX_RATES];
-    iso_pooled noise = noise_of(b, s);
+    iso_pooled noise = iso_findings_noise_of(b, s->sides, s->n);
     for (int64_t i = 0; i < s->n; i++) {
         const iso_side *side = s->sides[i];
         iso_gap gap = iso_gap_estimate(side, s->chosen, &noise);

@@ -35,7 +35,7 @@ static iso_pooled noise_at(const iso_findings_build *b, double flops) {
         if (in_sizes(b, side) && iso_findings_same(iso_findings_number(side, "train_flops"), flops))
             iso_findings_noise_add(&own, b, side);
     }
-    return iso_findings_noise_of(b, &own);
+    return iso_findings_noise_or_all(b, &own);
 }
 
 /* One rate's sides, if side i is the first of them: how many there are. */
@@ -93,7 +93,7 @@ static iso_status collect_gaps(end_gap *all, int64_t *n, const iso_findings_buil
     iso_findings_view view;
     ISO_TRY(iso_findings_view_make(&view, b, group));
     iso_answer answer = iso_answer_with_noise(&view.sides, &view.noise);
-    bool comparison = answer.dense && answer.outcome != ISO_OUTCOME_NO_COMPARISON;
+    bool comparison = answer.dense && iso_findings_is_equal(&view);
     for (int64_t i = 0; i < view.sides.n && comparison; i++) {
         const iso_side *side = &view.sides.sides[i];
         if (!side->is_moe) continue;

@@ -31,10 +31,6 @@ static bool is_strict(const iso_findings_view *view) {
     return strncmp(scheme_of(view), "strict", 6) == 0;
 }
 
-static bool is_equal(const iso_findings_view *view) {
-    return view->sides.audit && view->sides.audit->verdict != ISO_VERDICT_NOT_EQUAL;
-}
-
 /* --- tables --- */
 
 static iso_status add_row(const reuse_part *p, iso_finding_table *table,
@@ -43,7 +39,7 @@ static iso_status add_row(const reuse_part *p, iso_finding_table *table,
     iso_gap gap = {NAN, NAN, NAN, NAN, NAN, NAN, 0};
     iso_series_point point = iso_findings_point(side, NAN, &view->noise);
     char *name = iso_findings_side_name(side);
-    if (answer.dense && side->is_moe && is_equal(view))
+    if (answer.dense && side->is_moe && iso_findings_is_equal(view))
         gap = iso_gap_estimate(answer.dense, side, &view->noise);
     iso_finding_cell cells[] = {
         iso_cell_text(name),
@@ -70,7 +66,7 @@ static iso_status add_row(const reuse_part *p, iso_finding_table *table,
 
 static char *caption_of(const iso_findings_view *view) {
     if (!view->sides.audit) return "A side alone: losses without a comparison.";
-    if (!is_equal(view))
+    if (!iso_findings_is_equal(view))
         return "The audit finds these runs not equal: losses without a comparison.";
     return "Losses are means over seeds, with the 95\xc2\xa0% of training noise pooled over "
            "this table's configurations; gaps are dense minus MoE, positive where the MoE is "
@@ -137,10 +133,8 @@ static bool estimate(penalty *out, const reuse_part *p, const iso_findings_view 
     iso_answer answer = iso_answer_with_noise(&view->sides, &view->noise);
     bool known =
         iso_findings_worth(&worth, p->b, side) || iso_findings_worth(&worth, p->b, answer.dense);
-    iso_pooled noise = {0};
-    iso_findings_noise_add(&noise, p->b, side);
-    iso_findings_noise_add(&noise, p->b, out->once);
-    noise = iso_findings_noise_of(p->b, &noise);
+    const iso_side *compared[] = {side, out->once};
+    iso_pooled noise = iso_findings_noise_of(p->b, compared, 2);
     iso_gap gap = iso_gap_estimate(side, out->once, &noise);
     /* As if known from infinitely many blocks: the half-width is that of the gap. */
     double se = gap.evaluation_half / iso_t_95(INFINITY);
@@ -360,7 +354,7 @@ static iso_status add_epochs(const reuse_part *p) {
             const iso_findings_view *view = &p->views[j];
             iso_answer answer = iso_answer_with_noise(&view->sides, &view->noise);
             if (strncmp(scheme_of(view), schemes[i], strlen(schemes[i])) != 0) continue;
-            if (!answer.dense || !answer.moe || !is_equal(view)) continue;
+            if (!answer.dense || !answer.moe || !iso_findings_is_equal(view)) continue;
             points[series.n++] = (iso_series_point){iso_findings_number(answer.moe, "epochs"),
                                                     answer.gap.bpc,
                                                     answer.gap.bpc - answer.gap.half,
@@ -413,7 +407,8 @@ static iso_status add_rates(const reuse_part *p, bool strict_only, bool gaps) {
     for (int64_t i = 0; i < p->n && status == ISO_OK; i++) {
         const iso_findings_view *view = &p->views[i];
         bool more = is_strict(view) && view != first_strict(p);
-        if ((strict_only ? !is_strict(view) : more) || (gaps && !is_equal(view))) continue;
+        if ((strict_only ? !is_strict(view) : more) || (gaps && !iso_findings_is_equal(view)))
+            continue;
         status = iso_findings_rate_series(figure, view, scheme_of(view), gaps);
         iso_answer answer = iso_answer_with_noise(&view->sides, &view->noise);
         char *name = iso_strf("dense, %s", scheme_of(view));

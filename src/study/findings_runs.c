@@ -273,8 +273,15 @@ void iso_findings_noise_add(iso_pooled *noise, const iso_findings_build *b, cons
     }
 }
 
-iso_pooled iso_findings_noise_of(const iso_findings_build *b, const iso_pooled *own) {
+iso_pooled iso_findings_noise_or_all(const iso_findings_build *b, const iso_pooled *own) {
     return own->dof >= ISO_FINDINGS_OWN_DOF ? *own : b->noise;
+}
+
+iso_pooled iso_findings_noise_of(const iso_findings_build *b, const iso_side *const *sides,
+                                 int64_t n) {
+    iso_pooled own = {0};
+    for (int64_t i = 0; i < n; i++) iso_findings_noise_add(&own, b, sides[i]);
+    return iso_findings_noise_or_all(b, &own);
 }
 
 iso_pooled iso_findings_other_noise(const iso_pooled *noise, const iso_scan_point *points,
@@ -337,7 +344,7 @@ static void set_noise(iso_findings_view *view, const iso_findings_build *b) {
     iso_pooled own = {0};
     for (int64_t i = 0; i < view->sides.n; i++)
         iso_findings_noise_add(&own, b, &view->sides.sides[i]);
-    view->noise = iso_findings_noise_of(b, &own);
+    view->noise = iso_findings_noise_or_all(b, &own);
 }
 
 static iso_status make_view(iso_findings_view *out, const iso_findings_build *b, const char *group,
@@ -362,6 +369,10 @@ iso_status iso_findings_view_make(iso_findings_view *out, const iso_findings_bui
 iso_status iso_findings_view_part(iso_findings_view *out, const iso_findings_build *b,
                                   const char *part) {
     return make_view(out, b, part, true);
+}
+
+bool iso_findings_is_equal(const iso_findings_view *view) {
+    return view->sides.audit && view->sides.audit->verdict != ISO_VERDICT_NOT_EQUAL;
 }
 
 void iso_findings_view_drop(iso_findings_view *view, int64_t i_side) {

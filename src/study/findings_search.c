@@ -340,11 +340,15 @@ static bool is_compared(const iso_findings_build *b, const char *name) {
     return side && !iso_findings_is_candidate(b, side);
 }
 
+static double start_of(const iso_findings_build *b, const search_step *s) {
+    for (int64_t i = 0; i < s->n; i++)
+        if (is_compared(b, s->candidates[i].side)) return s->candidates[i].report;
+    return NAN;
+}
+
 static void take_step(found *out, const iso_findings_build *b, const search_step *s) {
     family *f = s->candidates[s->chosen].E > 0 ? &out->moe : &out->dense;
-    if (!f->known) f->start = NAN;
-    for (int64_t i = 0; i < s->n && !f->known; i++)
-        if (is_compared(b, s->candidates[i].side)) f->start = s->candidates[i].report;
+    if (!f->known) f->start = start_of(b, s);
     f->won = s->candidates[s->chosen];
     f->spread = s->spread;
     f->known = true;
@@ -423,7 +427,7 @@ static iso_status note_better_dense(iso_findings_build *b, const found *f) {
 static iso_status judge_found(iso_findings_build *b, const found *f) {
     iso_findings_view view;
     ISO_TRY(iso_findings_view_make(&view, b, f->part));
-    bool equal = view.sides.audit && view.sides.audit->verdict != ISO_VERDICT_NOT_EQUAL;
+    bool equal = iso_findings_is_equal(&view);
     iso_findings_view_release(&view);
     if (!equal) return ISO_OK;
     ISO_TRY(add_found(b, f));

@@ -40,19 +40,13 @@ static void insert(const iso_side **sides, int64_t *n, const iso_side *side) {
     ++*n;
 }
 
-static iso_pooled noise_of(const iso_findings_build *b, const iso_side *const *sides, int64_t n) {
-    iso_pooled own = {0};
-    for (int64_t i = 0; i < n; i++) iso_findings_noise_add(&own, b, sides[i]);
-    return iso_findings_noise_of(b, &own);
-}
-
 /* Seed noise alone bounds the law: what another sample of text adds is left out. */
 static bool fit_law(iso_token_law *out, const iso_findings_build *b, const iso_side *const *sides,
                     int64_t n) {
     iso_scan_point points[ISO_SCAN_POINTS_MAX];
     for (int64_t i = 0; i < n; i++)
         points[i] = (iso_scan_point){effective(sides[i]), sides[i]->bpc, sides[i]->n_runs, 0.0};
-    iso_pooled noise = noise_of(b, sides, n),
+    iso_pooled noise = iso_findings_noise_of(b, sides, n),
                other = iso_findings_other_noise(&noise, points, n, NULL);
     return iso_token_law_fit(out, points, n, &other, NAN) == ISO_OK;
 }
@@ -68,7 +62,7 @@ bool iso_findings_worth(iso_token_worth *out, const iso_findings_build *b, const
     *out = (iso_token_worth){.is_law = n > 2};
     if (out->is_law) return fit_law(&out->law, b, sides, n);
     if (n < 2) return false;
-    iso_pooled noise = noise_of(b, sides, n);
+    iso_pooled noise = iso_findings_noise_of(b, sides, n);
     iso_gap gap = iso_gap_estimate(sides[0], sides[1], &noise);
     double logs = log(effective(sides[1]) / effective(sides[0]));
     out->slope = gap.bpc / logs;

@@ -111,17 +111,19 @@ static void center_evaluation(double out[MAX][MAX], const iso_scan_curve *curve)
 }
 
 /* L of the points' noise, L L' = inflation^2 s^2/n_i + evaluation. */
-static bool factor_noise(double l[MAX][MAX], const iso_scan_curve *curve) {
+static iso_status factor_noise(double l[MAX][MAX], const iso_scan_curve *curve) {
     double s = curve->inflation * curve->seed_sd, evaluation[MAX][MAX];
     center_evaluation(evaluation, curve);
     for (int64_t i = 0; i < curve->n_points; i++)
         for (int64_t j = 0; j <= i; j++) {
             double sum = evaluation[i][j] + (i == j ? s * s / curve->seeds[i] : 0.0);
             for (int64_t k = 0; k < j; k++) sum -= l[i][k] * l[j][k];
-            if (i == j && !(sum > 0.0)) return false;
+            if (i == j && !(sum > 0.0))
+                return iso_fail(ISO_ERR_DATA, "the evaluation errors' covariance is none: it has a "
+                                              "negative variance; take it over blocks of text");
             l[i][j] = i == j ? sqrt(sum) : sum / l[j][j];
         }
-    return true;
+    return ISO_OK;
 }
 
 static void solve_lower(double *b, double l[MAX][MAX], int64_t n) {
@@ -195,37 +197,45 @@ static double residual_dof(const iso_scan_curve *curve) {
     return dof;
 }
 
+static iso_status solve_or_fail(iso_least_squares *fit, const iso_scan_curve *curve,
+                                double l[MAX][MAX], int n_terms) {
+    if (solve(fit, curve, l, n_terms)) return ISO_OK;
+    return iso_fail(ISO_ERR_DATA, "the scan's points lie too close together to say anything of a "
+                                  "curve; spread them");
+}
+
 /* The fit under so much inflation: room, map and coefficients; *rss of it and the degrees of
- * freedom that are left. False if the points don't determine it. */
-static bool fit_under(iso_scan_curve *curve, double *rss, double *dof, double inflation,
-                      const iso_scan *scan) {
+ * freedom that are left. */
+static iso_status fit_under(iso_scan_curve *curve, double *rss, double *dof, double inflation,
+                            const iso_scan *scan) {
     double l[MAX][MAX], bend = scan->bend > 0.0 ? scan->bend : ISO_SCAN_BEND;
     iso_least_squares fit;
     curve->inflation = inflation;
-    if (!factor_noise(l, curve) || !solve(&fit, curve, l, N_FREE)) return false;
+    ISO_TRY(factor_noise(l, curve));
+    ISO_TRY(solve_or_fail(&fit, curve, l, N_FREE));
     double curvature = fmax(fit.beta[2], 0.0) + iso_t_95(curve->seed_dof) * sqrt(fit.inverse[2][2]);
     curve->room[0] = curvature * bend;
     curve->room[1] = curvature * bend * bend;
-    if (!solve(&fit, curve, l, ISO_SCAN_TERMS)) return false;
+    ISO_TRY(solve_or_fail(&fit, curve, l, ISO_SCAN_TERMS));
     make_map(curve, &fit, l);
     *rss = fit.rss;
     *dof = scan->one_shape ? (double)(curve->n_points - N_FREE) : residual_dof(curve);
-    return true;
+    return ISO_OK;
 }
 
 /* The least inflation under which the points scatter no more than they should. */
-static bool fit_inflated(iso_scan_curve *curve, double *dof, const iso_scan *scan) {
-    double rss, low = 1.0, high = 1.0;
-    if (!fit_under(curve, &rss, dof, high, scan)) return false;
-    if (*dof < LEAST_DOF) return true;
-    while (rss > *dof && high < MOST_INFLATION) {
+static iso_status fit_inflated(iso_scan_curve *curve, double *dof, const iso_scan *scan) {
+    double rss, low, high = 1.0;
+    ISO_TRY(fit_under(curve, &rss, dof, high, scan));
+    if (*dof < LEAST_DOF || rss <= *dof) return ISO_OK;
+    do {
         low = high;
         high *= 2.0;
-        if (!fit_under(curve, &rss, dof, high, scan)) return false;
-    }
-    for (int i = 0; i < N_BISECTIONS && high > low; i++) {
+        ISO_TRY(fit_under(curve, &rss, dof, high, scan));
+    } while (rss > *dof && high < MOST_INFLATION);
+    for (int i = 0; i < N_BISECTIONS; i++) {
         double middle = 0.5 * (low + high);
-        if (!fit_under(curve, &rss, dof, middle, scan)) return false;
+        ISO_TRY(fit_under(curve, &rss, dof, middle, scan));
         *(rss > *dof ? &low : &high) = middle;
     }
     return fit_under(curve, &rss, dof, high, scan);
@@ -241,24 +251,13 @@ static void set_excess(iso_scan_curve *curve, double dof) {
     curve->training_dof = total * total / (1.0 / curve->seed_dof + excess * excess / dof);
 }
 
-static iso_status check_covariance(const iso_scan_curve *curve) {
-    for (int64_t i = 0; i <= curve->n_points; i++)
-        if (!(curve->evaluation[i][i] >= 0.0))
-            return iso_fail(ISO_ERR_DATA, "the evaluation errors' covariance is none: it has a "
-                                          "negative variance; take it over blocks of text");
-    return ISO_OK;
-}
-
 iso_status iso_scan_curve_fit(iso_scan_curve *out, const iso_scan *scan) {
     double dof;
     memset(out, 0, sizeof *out);
     ISO_TRY(check_scan(scan));
     ISO_TRY(take_noise(out, scan));
     take_points(out, scan);
-    ISO_TRY(check_covariance(out));
-    if (!fit_inflated(out, &dof, scan))
-        return iso_fail(ISO_ERR_DATA, "the scan's points lie too close together to say anything of "
-                                      "a curve; spread them");
+    ISO_TRY(fit_inflated(out, &dof, scan));
     out->training_dof = out->seed_dof;
     if (out->inflation > 1.0 && !scan->one_shape) set_excess(out, dof);
     return ISO_OK;

@@ -148,23 +148,25 @@ static iso_status check_growth(const iso_study_folder *folder, const iso_study_p
     return ISO_OK;
 }
 
-/* What lies in the runs' folders may come from a batch system, or from a hand that erred. */
+/* What lies in a run's folder may come from a batch system, or from a hand that erred. */
+static iso_status check_config(const char *path, const iso_study_run *run) {
+    iso_config config;
+    char hash[ISO_SHA256_HEX_BYTES];
+    ISO_TRY(iso_config_load(&config, path, NULL, 0));
+    iso_config_hash(hash, &config);
+    if (strcmp(hash, run->config_hash) == 0) return ISO_OK;
+    return iso_fail(ISO_ERR_USAGE,
+                    "%s: it was not trained with the study's config of this run; move the run "
+                    "folder away",
+                    path);
+}
+
 static iso_status check_trained(const iso_study_folder *folder, const iso_study_plan *plan) {
     iso_status status = ISO_OK;
     for (int64_t i = 0; i < plan->n_runs && status == ISO_OK; i++) {
         const iso_study_run *run = &plan->runs[i];
         char *path = iso_strf("%s/runs/%s/" ISO_RUN_CONFIG, folder->dir, run->name);
-        char hash[ISO_SHA256_HEX_BYTES];
-        iso_config config;
-        if (iso_path_exists(path)) status = iso_config_load(&config, path, NULL, 0);
-        if (status == ISO_OK && iso_path_exists(path)) {
-            iso_config_hash(hash, &config);
-            if (strcmp(hash, run->config_hash) != 0)
-                status = iso_fail(ISO_ERR_USAGE,
-                                  "%s: it was not trained with the study's config of this run; "
-                                  "move the run folder away",
-                                  path);
-        }
+        if (iso_path_exists(path)) status = check_config(path, run);
         free(path);
     }
     return status;
