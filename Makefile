@@ -63,8 +63,8 @@ clang fuzz:
 	@cmake --build --preset $@
 
 prove-%: build FORCE
-	@test -x tools/prove_$*.sh || { echo "no such proof; there are:" tools/prove_*.sh >&2; exit 2; }
-	@tools/prove_$*.sh
+	@test -x tools/prove_$(subst -,_,$*).sh || { echo "no such proof; there are:" tools/prove_*.sh >&2; exit 2; }
+	@tools/prove_$(subst -,_,$*).sh
 
 clean:
 	@rm -rf build
