@@ -46,8 +46,8 @@ void iso_attention_block_bwd(iso_model *model, int64_t layer, iso_tensor x, int6
     iso_linear_bwd_input(ex, d_attended, false, iso_model_d_stream(model, T),
                          iso_model_weight(model, ISO_FIELD_O, layer, H, H),
                          ISO_COMPONENT_ATTENTION);
-    iso_linear_bwd_weight(ex, iso_model_grad(model, ISO_FIELD_O, layer, H, H), model->grads_are_set,
-                          iso_model_d_stream(model, T), attended, ISO_COMPONENT_ATTENTION);
+    iso_model_bwd_weight(model, ISO_FIELD_O, layer, iso_model_d_stream(model, T), attended,
+                         ISO_COMPONENT_ATTENTION);
     iso_attention_bwd(ex, d_qkv, d_attended, attended,
                       iso_model_mat(model, acts->lse, B * at.A, at.S), qkv, &at);
     if (model->shape.position == ISO_POSITION_ROPE)
@@ -59,8 +59,7 @@ void iso_attention_block_bwd(iso_model *model, int64_t layer, iso_tensor x, int6
                  iso_model_grad(model, ISO_FIELD_NORM1, layer, H, 0), d_norm, x,
                  iso_model_vec(model, acts->rstd1, T),
                  iso_model_weight(model, ISO_FIELD_NORM1, layer, H, 0));
-    iso_linear_bwd_weight(ex, iso_model_grad(model, ISO_FIELD_Q, layer, 3 * H, H),
-                          model->grads_are_set, d_qkv, norm, ISO_COMPONENT_ATTENTION);
+    iso_model_bwd_weight(model, ISO_FIELD_Q, layer, d_qkv, norm, ISO_COMPONENT_ATTENTION);
 }
 
 void iso_ffn_fwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int64_t T,
@@ -94,18 +93,16 @@ void iso_ffn_bwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int
                          component);
     iso_swiglu_bwd(ex, d_gate_up, iso_no_tensor(), hidden, d_hidden,
                    iso_model_act(model, acts->gate_up, T, 2 * F), iso_no_tensor());
-    iso_linear_bwd_weight(ex, iso_model_grad(model, down, layer, H, F), model->grads_are_set, d,
-                          hidden, component);
+    iso_model_bwd_weight(model, down, layer, d, hidden, component);
     iso_linear_bwd_input(ex, d_norm, accumulate, d_gate_up,
                          iso_model_weight(model, gate, layer, 2 * F, H), component);
 }
 
 void iso_ffn_bwd_gate(iso_model *model, int64_t layer, iso_field gate, int64_t F, int64_t T,
                       iso_component component) {
-    int64_t H = model->shape.hidden_size;
-    iso_linear_bwd_weight(model->exec, iso_model_grad(model, gate, layer, 2 * F, H),
-                          model->grads_are_set, iso_model_act(model, model->temps.d_wide, T, 2 * F),
-                          iso_model_act(model, model->temps.norm, T, H), component);
+    iso_model_bwd_weight(model, gate, layer, iso_model_act(model, model->temps.d_wide, T, 2 * F),
+                         iso_model_act(model, model->temps.norm, T, model->shape.hidden_size),
+                         component);
 }
 
 void iso_norm2_bwd(iso_model *model, int64_t layer, int64_t T) {

@@ -18,6 +18,13 @@ iso_tensor iso_model_mat(const iso_model *model, void *data, int64_t rows, int64
 /* The same of a narrow tensor (ops.h). */
 iso_tensor iso_model_act(const iso_model *model, void *data, int64_t rows, int64_t cols);
 
+/* Where the sum of the squares of a product's gradient belongs: of all weights that are multiplied
+ * together, under the field of the first. */
+double *iso_model_grad_square(const iso_model *model, iso_field field, int64_t layer);
+/* The gradient of a linear layer's weights (dy's columns, x's columns), and its square. */
+void iso_model_bwd_weight(iso_model *model, iso_field field, int64_t layer, iso_tensor dy,
+                          iso_tensor x, iso_component component);
+
 /* The residual stream's gradient as products read it, and what norm_bwd leaves it in: the copy, or
  * d_stream itself and nothing. */
 iso_tensor iso_model_d_stream(const iso_model *model, int64_t T);

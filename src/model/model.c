@@ -57,6 +57,18 @@ iso_tensor iso_model_grad(const iso_model *model, iso_field field, int64_t layer
     return param_view(model, model->grads, field, layer, rows, cols);
 }
 
+double *iso_model_grad_square(const iso_model *model, iso_field field, int64_t layer) {
+    return &model->grad_squares[layer * ISO_FIELD_N + field];
+}
+
+void iso_model_bwd_weight(iso_model *model, iso_field field, int64_t layer, iso_tensor dy,
+                          iso_tensor x, iso_component component) {
+    iso_linear_bwd_weight(model->exec,
+                          iso_model_grad(model, field, layer, dy.dims[1], x.dims[1]),
+                          model->grads_are_set, iso_model_grad_square(model, field, layer), dy, x,
+                          component);
+}
+
 /* n elements of the model's dtype. */
 static void *take(iso_model *model, int64_t n) {
     return iso_arena_take(&model->act_arena, n, iso_dtype_bytes(model->exec->dtype));
@@ -260,6 +272,23 @@ void iso_model_train(iso_model *model, const int32_t *inputs, const int32_t *tar
     model->grads_are_set = true;
 }
 
+/* Those of elements [offset, offset + n), from memory. */
+static double squares_of(iso_model *model, int64_t offset, int64_t n) {
+    return iso_sum_squares(model->exec, iso_model_vec(model, element(model, model->grads, offset), n));
+}
+
+double iso_model_grad_squares(iso_model *model) {
+    const iso_params *params = &model->params;
+    int64_t n_matrix = params->shape.vocab_size * params->shape.hidden_size;
+    double sum = squares_of(model, iso_params_offset(params, ISO_FIELD_EMBED, -1), n_matrix);
+    if (head_field(model) != ISO_FIELD_EMBED)
+        sum += squares_of(model, iso_params_offset(params, ISO_FIELD_HEAD, -1), n_matrix);
+    sum += squares_of(model, params->n_decay, params->n_elements - params->n_decay);
+    for (int64_t i = 0; i < params->shape.num_hidden_layers * ISO_FIELD_N; i++)
+        sum += model->grad_squares[i];
+    return sum;
+}
+
 void iso_model_watch_routing(iso_model *model, iso_routed_fn fn, void *ctx) {
     ISO_ASSERT(!model->exec->measuring);
     model->on_routed = fn;
@@ -299,8 +328,7 @@ static void dry_run(iso_model *model) {
     iso_model_logits(model, 0, model->max_sequences * model->shape.max_position_embeddings, NULL);
     if (model->trains) {
         iso_model_train(model, NULL, NULL, model->max_sequences, 0, 0, NULL, &aux_sum);
-        iso_sum_squares(model->exec,
-                        iso_tensor_1d(NULL, model->exec->dtype, model->params.n_elements));
+        iso_model_grad_squares(model);
     }
     model->exec->counters = counters;
 }
@@ -312,8 +340,9 @@ static iso_status create_measuring(iso_model **out, const iso_shape *shape, iso_
     *model = (iso_model){
         .shape = *shape, .exec = exec, .max_sequences = max_sequences, .trains = trains};
     model->layers = calloc((size_t)shape->num_hidden_layers, sizeof *model->layers);
+    model->grad_squares = calloc((size_t)shape->num_hidden_layers * ISO_FIELD_N, sizeof(double));
     model->slopes = calloc((size_t)shape->num_attention_heads, sizeof *model->slopes);
-    iso_status status = model->layers && model->slopes
+    iso_status status = model->layers && model->grad_squares && model->slopes
                             ? iso_params_create(&model->params, shape)
                             : iso_fail(ISO_ERR_MEMORY, "cannot allocate the layers");
     if (status != ISO_OK) {
@@ -382,6 +411,7 @@ void iso_model_free(iso_model *model) {
     iso_params_free(&model->params);
     free(model->layers);
     free(model->slopes);
+    free(model->grad_squares);
     free(model);
 }
 

@@ -54,6 +54,7 @@ typedef struct iso_model {
     iso_arena weight_arena, grad_arena, act_arena;
     void *weights, *grads; /* (params.n_elements) */
     bool grads_are_set;    /* or the next micro-batch's take the place of what is there */
+    double *grad_squares;  /* (L, ISO_FIELD_N): blocks.h, iso_model_grad_square */
     float *slopes;         /* (A), NULL with RoPE */
     void *embedded, *final_norm, *final_rstd; /* (T,H) (T,H) (T) */
     iso_layer_acts *layers; /* (L); without training all layers share the same buffers */
@@ -93,6 +94,9 @@ void iso_model_reset_grads(iso_model *model);
  * n groups, M MoE layers: token_scale = 1/N, aux_scale = 1/(n M). */
 void iso_model_train(iso_model *model, const int32_t *inputs, const int32_t *targets, int64_t B,
                      double token_scale, double aux_scale, double *nats, double *aux_sum);
+
+/* The sum of the squares of all gradients, as the last iso_model_train has left them. */
+double iso_model_grad_squares(iso_model *model);
 
 /* Scores without gradients: nats (B*S), 0 where a target is -1. */
 void iso_model_score(iso_model *model, const int32_t *inputs, const int32_t *targets, int64_t B,

@@ -96,8 +96,10 @@ static void experts_bwd(iso_model *model, int64_t layer, int64_t T) {
                           expert_weight(model, ISO_FIELD_EXPERT_DOWN, layer, &z, z.H, z.De), rt);
     iso_swiglu_bwd(ex, d_gate_up, iso_model_vec(model, model->temps.d_row_gate, z.R), hidden,
                    d_hidden, gate_up, iso_model_vec(model, acts->row_gate, z.R));
-    iso_grouped_bwd_weight(ex, expert_grad(model, ISO_FIELD_EXPERT_DOWN, layer, &z, z.H, z.De),
-                           model->grads_are_set, d, true, hidden, false, rt);
+    iso_tensor dw = expert_grad(model, ISO_FIELD_EXPERT_DOWN, layer, &z, z.H, z.De);
+    iso_grouped_bwd_weight(ex, dw, model->grads_are_set,
+                           iso_model_grad_square(model, ISO_FIELD_EXPERT_DOWN, layer), d, true,
+                           hidden, false, rt);
     iso_grouped_bwd_input(ex, d_rows, d_gate_up, false,
                           expert_weight(model, ISO_FIELD_EXPERT_GATE, layer, &z, 2 * z.De, z.H),
                           rt);
@@ -127,11 +129,11 @@ static void readers_bwd(iso_model *model, int64_t layer, int64_t T) {
     iso_tensor norm = iso_model_act(model, model->temps.norm, T, z.H);
     iso_tensor d_gate_up = iso_model_act(model, model->temps.d_expert_gate_up, z.R, 2 * z.De);
     iso_tensor d_logits = iso_model_mat(model, model->temps.logits, T, z.E);
-    iso_grouped_bwd_weight(ex, expert_grad(model, ISO_FIELD_EXPERT_GATE, layer, &z, 2 * z.De, z.H),
-                           model->grads_are_set, d_gate_up, false, norm, true,
-                           &model->layers[layer].routing);
-    iso_linear_bwd_weight(ex, iso_model_grad(model, ISO_FIELD_ROUTER, layer, z.E, z.H),
-                          model->grads_are_set, d_logits, norm, ISO_COMPONENT_ROUTER);
+    iso_tensor dw = expert_grad(model, ISO_FIELD_EXPERT_GATE, layer, &z, 2 * z.De, z.H);
+    iso_grouped_bwd_weight(ex, dw, model->grads_are_set,
+                           iso_model_grad_square(model, ISO_FIELD_EXPERT_GATE, layer), d_gate_up,
+                           false, norm, true, &model->layers[layer].routing);
+    iso_model_bwd_weight(model, ISO_FIELD_ROUTER, layer, d_logits, norm, ISO_COMPONENT_ROUTER);
     if (z.Dse > 0)
         iso_ffn_bwd_gate(model, layer, ISO_FIELD_SHARED_GATE, z.Dse, T, ISO_COMPONENT_FFN_SHARED);
 }

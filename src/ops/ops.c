@@ -141,12 +141,12 @@ void iso_linear_bwd_input(iso_exec *ex, iso_tensor dx, bool accumulate, iso_tens
            (accumulate ? 2 : 1) * bytes(&dx) + bytes(&dy) + bytes(&w));
 }
 
-void iso_linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_tensor dy,
-                           iso_tensor x, iso_component kind) {
+void iso_linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, double *squares,
+                           iso_tensor dy, iso_tensor x, iso_component kind) {
     int64_t T = dy.dims[0], out = dw.dims[0], in = dw.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(is_act(ex, &x, T, in) && is_act(ex, &dy, T, out));
     ISO_ASSERT(iso_tensor_is(&dw, ex->dtype, 2, out, in, 1));
-    ex->kernels->linear_bwd_weight(ex, dw, accumulate, dy, x, multiply_as(ex, kind));
+    ex->kernels->linear_bwd_weight(ex, dw, accumulate, squares, dy, x, multiply_as(ex, kind));
     count(ex, ISO_OP_LINEAR_BWD_WEIGHT, kind, product_flops(T, out, in));
     op_end(ex, ISO_OP_LINEAR_BWD_WEIGHT, t0,
            (accumulate ? 2 : 1) * bytes(&dw) + bytes(&dy) + bytes(&x));
@@ -292,14 +292,14 @@ void iso_grouped_bwd_input(iso_exec *ex, iso_tensor dx, iso_tensor dy, bool dy_b
     op_end(ex, ISO_OP_GROUPED_BWD_INPUT, t0, bytes(&dx) + bytes(&dy) + bytes(&w));
 }
 
-void iso_grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_tensor dy,
-                            bool dy_by_token, iso_tensor x, bool x_by_token,
+void iso_grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, double *squares,
+                            iso_tensor dy, bool dy_by_token, iso_tensor x, bool x_by_token,
                             const iso_routing *rt) {
     int64_t R = rt->T * rt->K, out = dw.dims[1], in = dw.dims[2], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&dw, ex->dtype, 3, rt->E, out, in));
     ISO_ASSERT(is_act(ex, &x, n_rows_of(rt, x_by_token), in));
     ISO_ASSERT(is_act(ex, &dy, n_rows_of(rt, dy_by_token), out));
-    ex->kernels->grouped_bwd_weight(ex, dw, accumulate, dy, dy_by_token, x, x_by_token, rt);
+    ex->kernels->grouped_bwd_weight(ex, dw, accumulate, squares, dy, dy_by_token, x, x_by_token, rt);
     count(ex, ISO_OP_GROUPED_BWD_WEIGHT, ISO_COMPONENT_FFN_ROUTED, product_flops(R, out, in));
     op_end(ex, ISO_OP_GROUPED_BWD_WEIGHT, t0,
            (accumulate ? 2 : 1) * bytes(&dw) + bytes(&dy) + bytes(&x));

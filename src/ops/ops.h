@@ -143,8 +143,8 @@ struct iso_kernels {
                        iso_dtype multiply_as);
     void (*linear_bwd_input)(iso_exec *, iso_tensor dx, bool accumulate, iso_tensor dy,
                              iso_tensor w, iso_dtype multiply_as);
-    void (*linear_bwd_weight)(iso_exec *, iso_tensor dw, bool accumulate, iso_tensor dy,
-                              iso_tensor x, iso_dtype multiply_as);
+    void (*linear_bwd_weight)(iso_exec *, iso_tensor dw, bool accumulate, double *squares,
+                              iso_tensor dy, iso_tensor x, iso_dtype multiply_as);
     void (*rope)(iso_exec *, iso_tensor qkv, int64_t B, int64_t S, int64_t A, int64_t d,
                  double theta, bool inverse);
     void (*attention_fwd)(iso_exec *, void *o, void *lse, const void *qkv, const iso_attention *);
@@ -167,8 +167,8 @@ struct iso_kernels {
                         const iso_routing *);
     void (*grouped_bwd_input)(iso_exec *, iso_tensor dx, iso_tensor dy, bool dy_by_token,
                               iso_tensor w, const iso_routing *);
-    void (*grouped_bwd_weight)(iso_exec *, iso_tensor dw, bool accumulate, iso_tensor dy,
-                               bool dy_by_token, iso_tensor x, bool x_by_token,
+    void (*grouped_bwd_weight)(iso_exec *, iso_tensor dw, bool accumulate, double *squares,
+                               iso_tensor dy, bool dy_by_token, iso_tensor x, bool x_by_token,
                                const iso_routing *);
     void (*head_loss)(iso_exec *, double *nats, void *dx, void *dw, const void *x, const void *w,
                       const int32_t *targets, int64_t T, int64_t H, int64_t V, double scale,
@@ -210,9 +210,11 @@ void iso_linear_fwd(iso_exec *, iso_tensor y, iso_tensor residual, iso_tensor x,
  */
 void iso_linear_bwd_input(iso_exec *, iso_tensor dx, bool accumulate, iso_tensor dy, iso_tensor w,
                           iso_component kind);
-/* dw (out,in) = dy^T x, or += if accumulate. dy and x may be narrow. */
-void iso_linear_bwd_weight(iso_exec *, iso_tensor dw, bool accumulate, iso_tensor dy, iso_tensor x,
-                           iso_component kind);
+/* dw (out,in) = dy^T x, or += if accumulate; *squares = the sum of the squares of all dw then, in
+ * double, in an order fixed by shapes: for the norm, while dw is still in the cache. dy and x may be
+ * narrow. */
+void iso_linear_bwd_weight(iso_exec *, iso_tensor dw, bool accumulate, double *squares,
+                           iso_tensor dy, iso_tensor x, iso_component kind);
 
 /* Rotates q and k of qkv (T,3H), narrow, in place by position (rotate-half); inverse is its
  * transpose. */
@@ -253,15 +255,17 @@ void iso_route_sort(iso_exec *, iso_routing *, iso_tensor row_gate, iso_tensor g
 /* y (T,H) = base + sum over k of x[token_row[t,k]], in order of k; x (R,H) narrow;
  * base = y: += ; NULL: none */
 void iso_combine(iso_exec *, iso_tensor y, iso_tensor base, iso_tensor x, const iso_routing *);
-/* For each expert e, on its rows: y = x w[e]^T;  dx = dy w[e];  dw[e] = dy^T x, or += .
+/* For each expert e, on its rows: y = x w[e]^T;  dx = dy w[e];  dw[e] = dy^T x, or += , and
+ * *squares as above, in an order fixed by the routing.
  * w (E,out,in); row r of an operand "by token" (T,.) is row row_token[r] of it, others are (R,.).
  * x, y, dx, dy may be narrow. Without rows dw[e] = 0. */
 void iso_grouped_fwd(iso_exec *, iso_tensor y, iso_tensor x, bool x_by_token, iso_tensor w,
                      const iso_routing *);
 void iso_grouped_bwd_input(iso_exec *, iso_tensor dx, iso_tensor dy, bool dy_by_token, iso_tensor w,
                            const iso_routing *);
-void iso_grouped_bwd_weight(iso_exec *, iso_tensor dw, bool accumulate, iso_tensor dy,
-                            bool dy_by_token, iso_tensor x, bool x_by_token, const iso_routing *);
+void iso_grouped_bwd_weight(iso_exec *, iso_tensor dw, bool accumulate, double *squares,
+                            iso_tensor dy, bool dy_by_token, iso_tensor x, bool x_by_token,
+                            const iso_routing *);
 
 /* Head and cross-entropy in one, in chunks of tokens, so that (T,V) logits never exist:
  * nats[t] (double) = -log softmax(x w^T)[target], 0 where the target is -1. With dx and dw

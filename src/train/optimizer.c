@@ -31,9 +31,7 @@ void iso_optimizer_release(iso_optimizer *optimizer) {
 }
 
 double iso_optimizer_grad_norm(iso_optimizer *optimizer) {
-    iso_model *model = optimizer->model;
-    iso_tensor all = iso_tensor_1d(model->grads, model->exec->dtype, model->params.n_elements);
-    return sqrt(iso_sum_squares(model->exec, all));
+    return sqrt(iso_model_grad_squares(optimizer->model));
 }
 
 /* Elements [first, first + n) of all four arrays. */

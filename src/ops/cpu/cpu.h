@@ -66,6 +66,13 @@ static inline int64_t cpu_ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
+/* In order: what pieces have left. */
+static inline double cpu_sum(const double *x, int64_t n) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += x[i];
+    return sum;
+}
+
 /* Rows in a piece of an elementwise operation: about 32 Ki elements, a few microseconds of work. */
 static inline int64_t cpu_block_rows(int64_t row_elements) {
     return cpu_max(1, 32768 / cpu_max(1, row_elements));

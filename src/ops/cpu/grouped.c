@@ -30,6 +30,7 @@ typedef struct grouped_job {
     int64_t thread_bytes, a_at;
     int64_t N, K; /* of each product; of the weight gradient rows and columns of dw */
     bool is_half, is_transposed, accumulate, by_columns;
+    double *squares; /* of each piece of dw */
 } grouped_job;
 
 static cpu_matrix matrix_of(iso_tensor t, bool by_token, const iso_routing *rt) {
@@ -134,6 +135,13 @@ static int64_t list_parts(piece *pieces, const iso_routing *rt, const grouped_jo
     return n;
 }
 
+static double squares_of(const float *dw, int64_t ld, int64_t M, int64_t N) {
+    if (N == ld) return vec_sum_squares(dw, M * N);
+    double sum = 0;
+    for (int64_t i = 0; i < M; i++) sum += vec_sum_squares(dw + i * ld, N);
+    return sum;
+}
+
 static void weight_piece(void *ctx, int64_t i_piece, int i_thread) {
     const grouped_job *job = ctx;
     const piece at = job->pieces[i_piece];
@@ -157,10 +165,11 @@ static void weight_piece(void *ctx, int64_t i_piece, int i_thread) {
         cpu_multiply(&p);
         p.base = dw;
     }
+    job->squares[i_piece] = squares_of(dw, job->K, p.M, p.N);
 }
 
-static void grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_tensor dy,
-                               bool dy_by_token, iso_tensor x, bool x_by_token,
+static void grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, double *squares,
+                               iso_tensor dy, bool dy_by_token, iso_tensor x, bool x_by_token,
                                const iso_routing *rt) {
     int64_t mark = iso_arena_mark(&ex->scratch), n_threads = iso_exec_n_threads(ex);
     grouped_job job = {.out = dw, .accumulate = accumulate, .offsets = rt->offsets};
@@ -171,7 +180,12 @@ static void grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso
     job.thread_bytes = job.a_at + cpu_panels_words(job.N, BLOCK_TOKENS, job.is_half) * 4;
     job.pieces = iso_arena_take(&ex->scratch, rt->E * MAX_PARTS, sizeof(piece));
     job.scratch = iso_arena_take(&ex->scratch, n_threads, job.thread_bytes);
-    if (!ex->measuring) iso_exec_pieces(ex, list_parts(job.pieces, rt, &job), weight_piece, &job);
+    job.squares = iso_arena_take(&ex->scratch, rt->E * MAX_PARTS, sizeof *job.squares);
+    if (!ex->measuring) {
+        job.n_pieces = list_parts(job.pieces, rt, &job);
+        iso_exec_pieces(ex, job.n_pieces, weight_piece, &job);
+        *squares = cpu_sum(job.squares, job.n_pieces);
+    }
     iso_arena_rewind(&ex->scratch, mark);
 }
 

@@ -26,7 +26,8 @@ typedef struct linear_job {
     int64_t thread_bytes, M, N, K, n_threads;
     int64_t first_token, n_tokens, pack_rows; /* of the weight gradient */
     int64_t n_panels, n_pieces;               /* of its rows */
-    bool is_half, is_transposed, accumulate;
+    double *squares;                          /* of each of these pieces */
+    bool is_half, is_transposed, accumulate, is_last; /* is_last: of the chunks */
 } linear_job;
 
 static cpu_matrix matrix_of(iso_tensor t) {
@@ -49,6 +50,16 @@ static void pack_rows_piece(void *ctx, int64_t i_piece, int i_thread) {
                   cpu_min(job->K, first + PACK_ROWS));
 }
 
+/* The thread's next block, about: what is read, added to, and written. */
+static void fetch_block(cpu_product *p, const linear_job *job, int64_t row) {
+    if (row >= job->M) return;
+    int64_t n = cpu_min(BLOCK_ROWS, job->M - row);
+    cpu_matrix out = matrix_of(job->out), base = matrix_of(job->base);
+    p->ahead[0] = cpu_rows_of(&job->a, row, n);
+    p->ahead[1] = cpu_rows_of(&out, row, n);
+    if (base.data && base.data != out.data) p->ahead[2] = cpu_rows_of(&base, row, n);
+}
+
 static void rows_piece(void *ctx, int64_t i_piece, int i_thread) {
     const linear_job *job = ctx;
     int64_t row = i_piece * BLOCK_ROWS, at = row * job->N;
@@ -63,8 +74,7 @@ static void rows_piece(void *ctx, int64_t i_piece, int i_thread) {
     p.c = (char *)job->out.data + at * iso_dtype_bytes(job->out.dtype), p.c_ld = job->N;
     p.c_is_half = job->out.dtype == ISO_BF16;
     p.base = job->base.data ? (const float *)job->base.data + at : NULL;
-    int64_t next = row + job->n_threads * BLOCK_ROWS;
-    if (next < job->M) p.ahead[0] = cpu_rows_of(&job->a, next, cpu_min(BLOCK_ROWS, job->M - next));
+    fetch_block(&p, job, row + job->n_threads * BLOCK_ROWS);
     cpu_multiply(&p);
 }
 
@@ -135,6 +145,7 @@ static void weight_piece(void *ctx, int64_t i_piece, int i_thread) {
         p.base = is_first ? NULL : p.c;
         cpu_multiply(&p);
     }
+    if (job->is_last) job->squares[i_piece] = vec_sum_squares(p.c, p.M * p.N);
 }
 
 /* Tokens in a chunk: whole blocks. */
@@ -157,8 +168,8 @@ static int64_t pack_tokens(int64_t N) {
     return n;
 }
 
-static void linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_tensor dy,
-                              iso_tensor x, iso_dtype multiply_as) {
+static void linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, double *squares,
+                              iso_tensor dy, iso_tensor x, iso_dtype multiply_as) {
     int64_t T = dy.dims[0], mark = iso_arena_mark(&ex->scratch);
     linear_job job = {.out = dw, .a = matrix_of(dy), .x = matrix_of(x), .accumulate = accumulate};
     job.M = dw.dims[0], job.N = dw.dims[1], job.is_half = multiply_as == ISO_BF16;
@@ -168,11 +179,14 @@ static void linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_
     int64_t chunk = chunk_tokens(T, job.N, job.is_half);
     job.packed = iso_arena_take(&ex->scratch, cpu_strips_words(chunk, job.N, job.is_half), 4);
     job.scratch = iso_arena_take(&ex->scratch, iso_exec_n_threads(ex), job.thread_bytes);
+    job.squares = iso_arena_take(&ex->scratch, job.n_pieces, sizeof *job.squares);
     for (; !ex->measuring && job.first_token < T; job.first_token += chunk) {
         job.n_tokens = cpu_min(chunk, T - job.first_token);
+        job.is_last = job.first_token + job.n_tokens == T;
         iso_exec_pieces(ex, cpu_ceil_div(job.n_tokens, job.pack_rows), pack_tokens_piece, &job);
         iso_exec_pieces(ex, job.n_pieces, weight_piece, &job);
     }
+    if (!ex->measuring) *squares = cpu_sum(job.squares, job.n_pieces);
     iso_arena_rewind(&ex->scratch, mark);
 }
 

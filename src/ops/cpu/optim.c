@@ -11,24 +11,9 @@ typedef struct squares_job {
 } squares_job;
 
 static void squares_piece(void *ctx, int64_t i_piece, int i_thread) {
-    typedef float half __attribute__((vector_size(VEC_BYTES / 2)));
-    typedef double wide __attribute__((vector_size(VEC_BYTES)));
     const squares_job *job = ctx;
-    int64_t begin = i_piece * BLOCK, end = cpu_min(job->n, begin + BLOCK);
-    wide low = {0}, high = {0};
-    for (int64_t i = begin; i < end; i += VEC_LANES) {
-        vec x = vec_load_upto(job->x + i, end - i);
-        half halves[2];
-        memcpy(halves, &x, sizeof halves);
-        wide a = __builtin_convertvector(halves[0], wide);
-        wide b = __builtin_convertvector(halves[1], wide);
-        low += a * a;
-        high += b * b;
-    }
-    low += high;
-    double sum = 0;
-    for (int i = 0; i < VEC_LANES / 2; i++) sum += low[i];
-    job->sums[i_piece] = sum;
+    int64_t begin = i_piece * BLOCK;
+    job->sums[i_piece] = vec_sum_squares(job->x + begin, cpu_min(BLOCK, job->n - begin));
 }
 
 static double sum_squares(iso_exec *ex, const void *x, int64_t n) {
@@ -38,7 +23,7 @@ static double sum_squares(iso_exec *ex, const void *x, int64_t n) {
     double sum = 0;
     if (!ex->measuring) {
         iso_exec_pieces(ex, n_pieces, squares_piece, &job);
-        for (int64_t i = 0; i < n_pieces; i++) sum += job.sums[i];
+        sum = cpu_sum(job.sums, n_pieces);
     }
     iso_arena_rewind(&ex->scratch, mark);
     return sum;

@@ -33,6 +33,8 @@ typedef struct tile {
     const float *base;
     int64_t c_ld, n_rows, n_last; /* n_last: columns in the last register */
     int64_t next_tile;            /* rows from here to its */
+    const char *ahead;            /* what is fetched meanwhile, ahead_step bytes with each k */
+    int64_t ahead_step;
 } tile;
 
 /* acc + a b: a a word of A for all lanes */
@@ -92,7 +94,9 @@ UNCHECKED VEC_INLINE void run_tile(const tile *t, int n_regs, bool is_half, bool
     vec acc[PANEL_ROWS][PANEL_REGS], col[PANEL_REGS];
     const char *rows[PANEL_ROWS];
     const float *b = t->b;
+    const char *ahead = t->ahead;
     int64_t n_words = t->n_words - t->has_tail, at = 0, step = t->step_bytes;
+    int64_t ahead_step = t->ahead_step;
     const int b_step = n_regs * VEC_LANES;
 #pragma GCC unroll 8
     for (int r = 0; r < PANEL_ROWS; r++) {
@@ -101,7 +105,8 @@ UNCHECKED VEC_INLINE void run_tile(const tile *t, int n_regs, bool is_half, bool
 #pragma GCC unroll 3
         for (int v = 0; v < n_regs; v++) acc[r][v] = (vec){0};
     }
-    for (int64_t k = 0; k < n_words; k++, at += step, b += b_step) {
+    for (int64_t k = 0; k < n_words; k++, at += step, b += b_step, ahead += ahead_step) {
+        __builtin_prefetch(ahead, 0, 2);
 #pragma GCC unroll 3
         for (int v = 0; v < n_regs; v++) {
             __builtin_prefetch(b + AHEAD * b_step + v * VEC_LANES);
@@ -162,33 +167,40 @@ typedef void (*run_fn)(const tile *, int64_t n_regs);
 /* What is left of a product's `ahead`. */
 typedef struct fetch {
     const cpu_region *region, *end;
-    int64_t row, at; /* the next line's, of region */
-    int64_t n_lines; /* with each tile */
+    int64_t row, at; /* the next byte's, of region */
+    int64_t n_bytes; /* with each tile */
 } fetch;
 
-static int64_t lines_of(const cpu_region *region) {
-    return cpu_ceil_div(region->row_bytes, 64) * region->n_rows;
-}
-
 static fetch fetch_of(const cpu_product *p) {
-    int64_t n_tiles = cpu_n_strips(p->N) * cpu_ceil_div(p->M, PANEL_ROWS), n_lines = 0;
-    for (int i = 0; i < CPU_AHEAD; i++) n_lines += lines_of(&p->ahead[i]);
+    int64_t n_tiles = cpu_n_strips(p->N) * cpu_ceil_div(p->M, PANEL_ROWS), n_bytes = 0;
+    for (int i = 0; i < CPU_AHEAD; i++) n_bytes += p->ahead[i].row_bytes * p->ahead[i].n_rows;
     return (fetch){.region = p->ahead,
                    .end = p->ahead + CPU_AHEAD,
-                   .n_lines = cpu_ceil_div(n_lines, cpu_max(1, n_tiles))};
+                   .n_bytes = cpu_ceil_div(n_bytes, cpu_max(1, n_tiles) * 64) * 64};
 }
 
-static void fetch_some(fetch *f) {
-    for (int64_t n = f->n_lines; n > 0 && f->region < f->end;) {
+/* The next bytes to fetch: a run of them goes to the tile, whole rows of an index at once. */
+static void fetch_some(fetch *f, tile *t) {
+    t->ahead = t->rows[0], t->ahead_step = 0;
+    for (int64_t n = f->n_bytes; n > 0 && f->region < f->end;) {
         const cpu_region *r = f->region;
         if (f->row == r->n_rows) {
             f->region++;
-            f->row = 0;
+            f->row = 0, f->at = 0;
             continue;
         }
-        const char *row =
-            (const char *)r->data + (r->index ? r->index[f->row] : f->row) * r->row_bytes;
-        for (; n > 0 && f->at < r->row_bytes; f->at += 64, n--)
+        if (!r->index) {
+            int64_t n_all = r->n_rows * r->row_bytes, some = cpu_min(n, n_all - f->at);
+            t->ahead = (const char *)r->data + f->at;
+            t->ahead_step = cpu_ceil_div(some, cpu_max(1, t->n_words));
+            f->at += some;
+            n -= some;
+            if (f->at == n_all) f->row = r->n_rows;
+            if (n > 0 && f->at == n_all) return;
+            continue;
+        }
+        const char *row = (const char *)r->data + r->index[f->row] * r->row_bytes;
+        for (; n > 0 && f->at < r->row_bytes; f->at += 64, n -= 64)
             __builtin_prefetch(row + f->at, 0, 2);
         if (f->at < r->row_bytes) return;
         f->at = 0;
@@ -215,7 +227,7 @@ static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64
             t.next_tile = i + PANEL_ROWS < n ? PANEL_ROWS : 0;
             t.c = (char *)p->c + at * (p->c_is_half ? 2 : 4);
             t.base = p->base ? p->base + at : NULL;
-            fetch_some(ahead);
+            fetch_some(ahead, &t);
             run(&t, (end - col) / VEC_LANES);
         }
     }

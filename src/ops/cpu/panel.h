@@ -14,6 +14,7 @@
 #define ISO_OPS_CPU_PANEL_H
 
 #include "ops/cpu/cpu.h"
+#include "ops/cpu/vec.h"
 
 #ifdef ISO_ISA
 
@@ -48,7 +49,7 @@ typedef struct cpu_region {
     int64_t n_rows, row_bytes;
 } cpu_region;
 
-#define CPU_AHEAD 2
+#define CPU_AHEAD 3
 
 typedef struct cpu_product {
     int64_t M, N, K;  /* in numbers */

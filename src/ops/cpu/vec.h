@@ -273,4 +273,26 @@ VEC_INLINE vec vec_log(vec x) {
     return m + y + e * 0.693359375f + (x - x);
 }
 
+/* The sum of the squares of n floats, in double. Four chains: one would wait for each addition. */
+VEC_INLINE double vec_sum_squares(const float *p, int64_t n) {
+    enum { N_CHAINS = 4, N_WIDE = VEC_LANES / 2 };
+    typedef float half __attribute__((vector_size(VEC_BYTES / 2)));
+    typedef double wide __attribute__((vector_size(VEC_BYTES)));
+    wide sums[N_CHAINS] = {{0}};
+    int64_t i = 0;
+    for (; i + N_CHAINS * N_WIDE <= n; i += N_CHAINS * N_WIDE)
+#pragma GCC unroll 4
+        for (int c = 0; c < N_CHAINS; c++) {
+            half x;
+            memcpy(&x, p + i + c * N_WIDE, sizeof x);
+            wide w = __builtin_convertvector(x, wide);
+            sums[c] += w * w;
+        }
+    double sum = 0;
+    for (; i < n; i++) sum += (double)p[i] * (double)p[i];
+    sums[0] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    for (int c = 0; c < N_WIDE; c++) sum += sums[0][c];
+    return sum;
+}
+
 #endif

@@ -122,10 +122,19 @@ static void linear_bwd_input(iso_exec *ex, iso_tensor dx, bool accumulate, iso_t
     product_nn(dx.data, accumulate, dy.data, w.data, dy.dims[0], w.dims[0], w.dims[1]);
 }
 
-static void linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_tensor dy,
-                              iso_tensor x, iso_dtype multiply_as) {
+static double sum_squares(iso_exec *ex, const void *x_, int64_t n) {
+    if (ex->measuring) return 0;
+    const real *x = x_;
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+    return sum;
+}
+
+static void linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, double *squares,
+                              iso_tensor dy, iso_tensor x, iso_dtype multiply_as) {
     if (ex->measuring) return;
     product_tn(dw.data, accumulate, dy.data, x.data, dy.dims[0], dw.dims[0], dw.dims[1]);
+    *squares = sum_squares(ex, dw.data, iso_tensor_numel(&dw));
 }
 
 /* Rotate-half: for i < d/2, (a_i, a_{i+d/2}) turned by the angle s theta^(-2i/d). */
@@ -393,8 +402,8 @@ static void grouped_bwd_input(iso_exec *ex, iso_tensor dx, iso_tensor dy, bool d
                        (const real *)w.data + e * out * in, 1, out, in);
 }
 
-static void grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso_tensor dy,
-                               bool dy_by_token, iso_tensor x, bool x_by_token,
+static void grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, double *squares,
+                               iso_tensor dy, bool dy_by_token, iso_tensor x, bool x_by_token,
                                const iso_routing *rt) {
     if (ex->measuring) return;
     int64_t out = dw.dims[1], in = dw.dims[2];
@@ -407,6 +416,7 @@ static void grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, iso
                     *sum +=
                         expert_row(dy, dy_by_token, rt, r)[o] * expert_row(x, x_by_token, rt, r)[i];
             }
+    *squares = sum_squares(ex, dw.data, iso_tensor_numel(&dw));
 }
 
 static void head_loss(iso_exec *ex, double *nats, void *dx_, void *dw_, const void *x_,
@@ -439,14 +449,6 @@ static void head_loss(iso_exec *ex, double *nats, void *dx_, void *dw_, const vo
         }
     }
     iso_arena_rewind(&ex->scratch, mark);
-}
-
-static double sum_squares(iso_exec *ex, const void *x_, int64_t n) {
-    if (ex->measuring) return 0;
-    const real *x = x_;
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
-    return sum;
 }
 
 static void adamw(iso_exec *ex, void *p_, void *m_, void *v_, const void *g_, int64_t n,
