@@ -45,7 +45,7 @@ typedef float number;
 #define REGS    (QUERIES / VEC_LANES) /* of a block's queries */
 #define LOG2_E  1.44269504088896341f
 #define LN_2    0.693147180559945309f
-#define MASKED  (-1e30f) /* below all scores; 2^MASKED is 0 */
+#define MASKED  (-1e30f) /* below all scores, scaled or not; 2^MASKED is 0 */
 
 /* Tiles are unrolled 24-fold; with UBSan's checks in them a compiler needs minutes. */
 #define UNCHECKED __attribute__((no_sanitize("undefined")))
@@ -66,6 +66,15 @@ const float *ISO_ISA_NAME(iso_cpu_attention_far)(iso_exec *ex, const iso_attenti
 void ISO_ISA_NAME(iso_cpu_attention_bwd)(iso_exec *ex, void *dqkv, const void *d_o, const void *o,
                                          const void *lse, const void *qkv, const iso_attention *at);
 
+/* 2^score, as exact as it is kept. */
+VEC_INLINE vec score_exp2(vec x) {
+#if NUMBERS == 2
+    return half_exp2(x);
+#else
+    return vec_exp2(x);
+#endif
+}
+
 VEC_INLINE int64_t round_up(int64_t n, int64_t step) {
     return (n + step - 1) / step * step;
 }
@@ -77,12 +86,21 @@ VEC_INLINE float *take(float **free_part, int64_t n) {
     return out;
 }
 
-/* acc + a b, a: one word for all lanes. */
+/* acc + a b, word by word. */
+VEC_INLINE vec multiply_words(vec acc, vec a, vec b) {
+#if NUMBERS == 2
+    return (vec)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b);
+#else
+    return acc + a * b;
+#endif
+}
+
+/* The same, a: one word for all lanes. */
 VEC_INLINE vec multiply_add(vec acc, const float *a, vec b) {
 #if NUMBERS == 2
     int32_t word;
     memcpy(&word, a, sizeof word);
-    return (vec)_mm512_dpbf16_ps((__m512)acc, (__m512bh)_mm512_set1_epi32(word), (__m512bh)b);
+    return multiply_words(acc, (vec)_mm512_set1_epi32(word), b);
 #else
     return acc + *a * b;
 #endif
@@ -130,8 +148,8 @@ VEC_INLINE vec mask(vec x, int64_t query, int64_t j) {
     return j > query ? vec_keep(vec_set(MASKED), j - query, x) : x;
 }
 
-/* Scores of keys j.. and n_regs registers of queries from `query` on: ALiBi's bias (far: NULL
- * without), and what comes later masked. */
+/* Scores of keys j.. and n_regs registers of queries from `query` on, not yet scaled: ALiBi's bias
+ * (far: NULL without), and what comes later masked. */
 VEC_INLINE void tile_bias_mask(vec acc[TILE_ROWS][TILE_REGS], int n_regs, const float *far,
                                float slope, int64_t query, int64_t j) {
     if (far) {
@@ -150,40 +168,69 @@ VEC_INLINE void tile_bias_mask(vec acc[TILE_ROWS][TILE_REGS], int n_regs, const 
     }
 }
 
-/* out (n_padded,ld / NUMBERS words) = scale in (n,d), rows ld_in apart, and 0 beyond n and d. */
+/* out (n_padded,ld / NUMBERS words) = in (n,d), rows ld_in apart, and 0 beyond n and d. */
 VEC_INLINE void attention_rows(float *out, int64_t ld, int64_t n_padded, const number *in,
-                               int64_t ld_in, int64_t n, int64_t d, float scale) {
+                               int64_t ld_in, int64_t n, int64_t d) {
     for (int64_t i = 0; i < n; i++)
         for (int64_t c = 0; c < ld; c += VEC_LANES) {
 #if NUMBERS == 2
-            if (scale == 1) { /* where it is inlined a constant: bits are just copied */
-                half_lanes numbers = half_load(in + i * ld_in + c, d - c);
-                memcpy((number *)out + i * ld + c, &numbers, sizeof numbers);
-                continue;
-            }
+            half_lanes numbers = half_load(in + i * ld_in + c, d - c);
+            memcpy((number *)out + i * ld + c, &numbers, sizeof numbers);
+#else
+            vec_store(out + i * ld + c, vec_load_upto(in + i * ld_in + c, d - c));
 #endif
-            act_store(out, IS_HALF, i * ld + c, act_load(in, IS_HALF, i * ld_in + c, d - c) * scale,
-                      VEC_LANES);
         }
     memset(out + n * ld / NUMBERS, 0, (size_t)((n_padded - n) * ld / NUMBERS) * sizeof *out);
 }
 
-/* out (n_padded / NUMBERS,ld words) = in; of floats, scale in. n_padded is even. */
+/* out (n_padded / NUMBERS,ld words) = in. n_padded is even. */
 VEC_INLINE void attention_pairs(float *out, int64_t ld, int64_t n_padded, const number *in,
-                                int64_t ld_in, int64_t n, int64_t d, float scale) {
+                                int64_t ld_in, int64_t n, int64_t d) {
 #if NUMBERS == 1
-    attention_rows(out, ld, n_padded, in, ld_in, n, d, scale);
+    attention_rows(out, ld, n_padded, in, ld_in, n, d);
 #else
     for (int64_t i = 0; i < n; i += 2)
-        for (int64_t c = 0; c < ld; c += VEC_LANES) {
+        for (int64_t c = 0; c < ld; c += 2 * VEC_LANES) {
             const number *row = in + i * ld_in + c;
-            half_lanes odd = {0};
-            if (i + 1 < n) odd = half_load(row + ld_in, d - c);
-            vec_store(out + i / 2 * ld + c, half_pair(half_load(row, d - c), odd));
+            half_lanes_2 odd = {0};
+            if (i + 1 < n) odd = half_load_2(row + ld_in, d - c);
+            vec words[2];
+            half_zip(words, half_load_2(row, d - c), odd);
+            vec_store(out + i / 2 * ld + c, words[0]);
+            if (c + VEC_LANES < ld) vec_store(out + i / 2 * ld + c + VEC_LANES, words[1]);
         }
     int64_t end = (n + 1) / 2;
     memset(out + end * ld, 0, (size_t)((n_padded / 2 - end) * ld) * sizeof *out);
 #endif
+}
+
+/* out_t (d / NUMBERS words,QUERIES), a query a lane, = in (n,d), and 0 in lanes [n, n_padded); rows
+ * (n_padded,ld / NUMBERS words): scratch. */
+VEC_INLINE void attention_transposed(float *out_t, float *rows, int64_t ld, int64_t n_padded,
+                                     const number *in, int64_t ld_in, int64_t n, int64_t d) {
+    int64_t n_words = d / NUMBERS;
+    if (d % NUMBERS == 0 && n == n_padded) { /* whole words, in memory as they are */
+        ISO_ISA_NAME(iso_cpu_transpose)
+        (out_t, QUERIES, (const float *)(const void *)in, ld_in / NUMBERS, n, n_words);
+        return;
+    }
+    attention_rows(rows, ld, n_padded, in, ld_in, n, d);
+    n_words = cpu_ceil_div(d, NUMBERS);
+    ISO_ISA_NAME(iso_cpu_transpose)(out_t, QUERIES, rows, ld / NUMBERS, n_padded, n_words);
+}
+
+/* The product of two rows of d numbers. */
+VEC_INLINE float attention_dot(const number *a, const number *b, int64_t d) {
+    vec sum = vec_set(0);
+    for (int64_t c = 0; c < d; c += VEC_LANES * NUMBERS) {
+#if NUMBERS == 2
+        vec x = (vec)half_load_2(a + c, d - c), y = (vec)half_load_2(b + c, d - c);
+#else
+        vec x = vec_load_upto(a + c, d - c), y = vec_load_upto(b + c, d - c);
+#endif
+        sum = multiply_words(sum, x, y);
+    }
+    return vec_sum(sum);
 }
 
 /* Row i of out (n,d), rows ld_out apart, = scale, or scale[i] if there is an array, times in's. */
@@ -196,43 +243,58 @@ VEC_INLINE void attention_write(number *out, int64_t ld_out, const float *in, in
     }
 }
 
-/* What a piece will write, and what the next one on this thread will read: fetched a few rows at a
- * time between tiles, because fetched at once it would take its time from the products. Streams of
- * n_rows rows of d numbers. */
-#define MAX_STREAMS 5
+/* Rows of d numbers that will be read or written soon: fetched a few at a time between tiles,
+ * because fetched at once they would take their time from the products. And not much sooner than
+ * they are used: rows lie a power of two or so apart, so that few places of the cache are theirs. */
+#define MAX_STREAMS 8
+#define MAX_AHEAD   1024 /* rows of a stream */
 typedef struct attention_ahead {
-    const number *in[MAX_STREAMS];
-    number *out[MAX_STREAMS];
-    int64_t ld_in[MAX_STREAMS], ld_out[MAX_STREAMS];
-    int64_t row, n_rows, step, d; /* step: rows a tile */
-    int n_in, n_out;
+    struct {
+        const number *rows;
+        int64_t ld, n_rows;
+        bool is_written;
+    } streams[MAX_STREAMS];
+    int n_streams, i_stream;
+    int64_t i_row, n_rows, per_tile, d;
 } attention_ahead;
 
-VEC_INLINE void attention_ahead_init(attention_ahead *ahead, int64_t S, int64_t d) {
-    *ahead = (attention_ahead){.n_rows = S, .d = d};
-    int64_t n_tiles = cpu_ceil_div(S, TILE_ROWS) * cpu_ceil_div(S, TILE_REGS * VEC_LANES);
-    ahead->step = cpu_ceil_div(2 * S, n_tiles);
+VEC_INLINE void attention_ahead_init(attention_ahead *ahead, int64_t d) {
+    *ahead = (attention_ahead){.d = d};
 }
 
-VEC_INLINE void attention_ahead_in(attention_ahead *ahead, const number *rows, int64_t ld) {
-    ahead->in[ahead->n_in] = rows, ahead->ld_in[ahead->n_in++] = ld;
+VEC_INLINE void attention_ahead_add(attention_ahead *ahead, const number *rows, int64_t ld,
+                                    int64_t n_rows, bool is_written) {
+    int i = ahead->n_streams++;
+    ahead->streams[i].rows = rows, ahead->streams[i].ld = ld;
+    ahead->streams[i].n_rows = cpu_min(n_rows, MAX_AHEAD), ahead->streams[i].is_written = is_written;
+    ahead->n_rows += ahead->streams[i].n_rows;
 }
 
-VEC_INLINE void attention_ahead_out(attention_ahead *ahead, number *rows, int64_t ld) {
-    ahead->out[ahead->n_out] = rows, ahead->ld_out[ahead->n_out++] = ld;
+/* All that has been added, over n_tiles of scores. */
+VEC_INLINE void attention_ahead_spread(attention_ahead *ahead, int64_t n_tiles) {
+    ahead->per_tile = cpu_ceil_div(ahead->n_rows, cpu_max(1, n_tiles));
 }
 
 VEC_INLINE void attention_ahead_step(attention_ahead *ahead) {
-    int64_t end = cpu_min(ahead->n_rows, ahead->row + ahead->step);
-    for (int64_t i = ahead->row; i < end; i++) {
-        for (int j = 0; j < ahead->n_in; j++)
-            for (int64_t c = 0; c < ahead->d; c += 16 * NUMBERS)
-                __builtin_prefetch(ahead->in[j] + i * ahead->ld_in[j] + c, 0, 2);
-        for (int j = 0; j < ahead->n_out; j++)
-            for (int64_t c = 0; c < ahead->d; c += 16 * NUMBERS)
-                __builtin_prefetch(ahead->out[j] + i * ahead->ld_out[j] + c, 1, 2);
+    for (int64_t n = ahead->per_tile; n > 0 && ahead->i_stream < ahead->n_streams;) {
+        int i = ahead->i_stream;
+        if (ahead->i_row == ahead->streams[i].n_rows) {
+            ahead->i_stream++, ahead->i_row = 0;
+            continue;
+        }
+        const number *row = ahead->streams[i].rows + ahead->i_row * ahead->streams[i].ld;
+        for (int64_t c = 0; c < ahead->d; c += 16 * NUMBERS)
+            if (ahead->streams[i].is_written)
+                __builtin_prefetch(row + c, 1, 2);
+            else
+                __builtin_prefetch(row + c, 0, 2);
+        ahead->i_row++, n--;
     }
-    ahead->row = end;
+}
+
+/* Tiles of scores of a block of n queries and n_keys keys, about. */
+VEC_INLINE int64_t attention_tiles(int64_t n, int64_t n_keys) {
+    return cpu_ceil_div(n, TILE_REGS * VEC_LANES) * cpu_ceil_div(n_keys, TILE_ROWS);
 }
 
 /* The first register of the block from query `first` that sees key j. */

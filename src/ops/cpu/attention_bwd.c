@@ -26,12 +26,13 @@ typedef struct backward_job {
 typedef struct backward {
     int64_t d, ld; /* ld: d, rounded up to whole vectors */
     int64_t begin; /* the chunk's first key: row 0 of k, v, dk, dv */
-    float slope;   /* in units of log 2, as all scores are */
+    float scale;   /* of scores: to units of log 2 */
+    float slope;   /* over scale */
     const float *far;
     float *k, *v, *dk, *dv; /* (chunk_rows,ld): rows; rows; floats */
     float *k_pairs;         /* (chunk_rows,ld) */
-    float *q, *g;           /* (QUERIES,ld): pairs of queries (of floats: scaled), of do */
-    float *q_t, *g_t;       /* (ld,QUERIES): scaled, transposed, pairs of numbers of a query */
+    float *q, *g;           /* (QUERIES,ld): pairs of queries, of do */
+    float *q_t, *g_t;       /* (ld,QUERIES): the same transposed, pairs of numbers of a query */
     float *dq_t;            /* (ld,QUERIES) */
     float *p, *ds;          /* (KEYS,QUERIES): rows */
     float *ds_pairs;        /* (KEYS,QUERIES): pairs of keys */
@@ -52,7 +53,8 @@ static backward backward_of(const backward_job *job, int64_t i_head, int64_t beg
     float *scratch = job->scratch + i_thread * job->thread_floats;
     backward w = {.d = at->d, .ld = round_up(at->d, VEC_LANES), .begin = begin, .far = job->far};
     int64_t rows = round_up(cpu_min(job->cut.chunk_rows, at->S), TILE_ROWS);
-    w.slope = at->slopes ? at->slopes[i_head % at->A] * LOG2_E : 0;
+    w.scale = LOG2_E / sqrtf((float)at->d);
+    w.slope = at->slopes ? at->slopes[i_head % at->A] * sqrtf((float)at->d) : 0;
     w.k = take(&scratch, rows * w.ld);
     w.v = take(&scratch, rows * w.ld);
     w.dk = take(&scratch, rows * w.ld);
@@ -86,7 +88,7 @@ UNCHECKED VEC_INLINE void score_tile(const backward *w, int n_regs, int64_t i, i
 #pragma GCC unroll 8
         for (int r = 0; r < TILE_ROWS; r++)
             act_store(w->p, NUMBERS == 2, at + r * QUERIES + v * VEC_LANES,
-                      vec_exp2(acc[r][v] - lse), VEC_LANES);
+                      score_exp2(acc[r][v] * w->scale - lse), VEC_LANES);
     }
     tile_zero(acc);
     tile_product(acc, n_regs, w->v + row, ld, 1, w->g_t + col, QUERIES, n_words);
@@ -180,28 +182,18 @@ UNCHECKED static void query_part(const backward *w, int64_t first, int n_regs, i
     }
 }
 
-/* out_t (ld,QUERIES) = scale in (n,d), pairs of numbers of a query, and attention_pairs. */
-static void read_block(const backward *w, float *out_t, float *pairs, const number *in,
-                       int64_t ld_in, int64_t n, float scale) {
-    int64_t n_padded = round_up(n, VEC_LANES), ld = w->ld / NUMBERS;
-    float *rows = NUMBERS == 1 ? pairs : w->p; /* p is not yet in use */
-    attention_rows(rows, w->ld, n_padded, in, ld_in, n, w->d, scale);
-    ISO_ISA_NAME(iso_cpu_transpose)(out_t, QUERIES, rows, ld, n_padded, ld);
-    if (NUMBERS == 2) attention_pairs(pairs, w->ld, n_padded, in, ld_in, n, w->d, scale);
-}
-
 /* Reads a block of queries: q, do, and what softmax's backward needs of them. Lanes beyond n get
  * p = 0. */
 static void read_queries(const backward *w, const number *q, const number *o, const number *d_o,
                          int64_t H, const float *lse, int64_t n) {
-    read_block(w, w->q_t, w->q, q, 3 * H, n, LOG2_E / sqrtf((float)w->d));
-    read_block(w, w->g_t, w->g, d_o, H, n, 1);
-    for (int64_t i = 0; i < round_up(n, VEC_LANES); i++) {
-        vec sum = vec_set(0);
-        for (int64_t c = 0; i < n && c < w->d; c += VEC_LANES)
-            sum += act_load(d_o, IS_HALF, i * H + c, w->d - c) *
-                   act_load(o, IS_HALF, i * H + c, w->d - c);
-        w->delta[i] = vec_sum(sum);
+    int64_t n_padded = round_up(n, VEC_LANES);
+    /* p is not yet in use */
+    attention_transposed(w->q_t, w->p, w->ld, n_padded, q, 3 * H, n, w->d);
+    attention_transposed(w->g_t, w->p, w->ld, n_padded, d_o, H, n, w->d);
+    attention_pairs(w->q, w->ld, n_padded, q, 3 * H, n, w->d);
+    attention_pairs(w->g, w->ld, n_padded, d_o, H, n, w->d);
+    for (int64_t i = 0; i < n_padded; i++) {
+        w->delta[i] = i < n ? attention_dot(d_o + i * H, o + i * H, w->d) : 0;
         w->lse[i] = i < n ? lse[i] * LOG2_E : -MASKED;
     }
 }
@@ -245,18 +237,28 @@ static void write_part(float *out, const backward *w, int64_t n, float scale) {
             vec_store_upto(out + i * w->d + c, vec_load(w->p + i * w->ld + c) * scale, w->d - c);
 }
 
-static void fetch_ahead(const backward_job *job, backward *w, int64_t i_head) {
-    int64_t S = job->at->S, A = job->at->A, d = job->at->d, H = A * d;
-    int64_t next = cpu_min(i_head + iso_exec_n_threads(job->ex), job->cut.n_heads - 1);
-    int64_t row = next / A * S, col = next % A * d;
-    attention_ahead_init(&w->ahead, S, d);
-    for (int i = 0; i < 3; i++) {
-        attention_ahead_in(&w->ahead, job->qkv + row * 3 * H + i * H + col, 3 * H);
-        attention_ahead_out(&w->ahead, job->dqkv + i_head / A * S * 3 * H + i * H + i_head % A * d,
-                            3 * H);
-    }
-    attention_ahead_in(&w->ahead, job->o + row * H + col, H);
-    attention_ahead_in(&w->ahead, job->d_o + row * H + col, H);
+/* While queries [i, i + QUERIES) run with the keys from `begin` to `end`: what they write, and what
+ * the next ones read, or the next head. */
+static void fetch_ahead(const backward_job *job, backward *w, int64_t i_head, int64_t i,
+                        int64_t end) {
+    int64_t S = job->at->S, A = job->at->A, d = job->at->d, H = A * d, n_keys = end - w->begin;
+    int64_t n = cpu_min(QUERIES, S - i), next = i + QUERIES;
+    number *dq = job->dqkv + i_head / A * S * 3 * H + i_head % A * d;
+    bool is_last = next >= S;
+    attention_ahead_init(&w->ahead, d);
+    attention_ahead_add(&w->ahead, dq + i * 3 * H, 3 * H, n, true);
+    for (int j = 1; is_last && j < 3; j++)
+        attention_ahead_add(&w->ahead, dq + w->begin * 3 * H + j * H, 3 * H, n_keys, true);
+    if (is_last) i_head = cpu_min(i_head + iso_exec_n_threads(job->ex), job->cut.n_heads - 1);
+    if (is_last) next = w->begin;
+    int64_t row = i_head / A * S, col = i_head % A * d, n_next = cpu_min(QUERIES, S - next);
+    const number *q = job->qkv + row * 3 * H + col;
+    for (int j = 1; is_last && j < 3; j++)
+        attention_ahead_add(&w->ahead, q + w->begin * 3 * H + j * H, 3 * H, n_keys, false);
+    attention_ahead_add(&w->ahead, q + next * 3 * H, 3 * H, n_next, false);
+    attention_ahead_add(&w->ahead, job->d_o + (row + next) * H + col, H, n_next, false);
+    attention_ahead_add(&w->ahead, job->o + (row + next) * H + col, H, n_next, false);
+    attention_ahead_spread(&w->ahead, attention_tiles(n, cpu_min(end, i + n) - w->begin));
 }
 
 /* The first keys are seen by the most queries: they come first, so that threads end together. */
@@ -273,15 +275,15 @@ static void backward_piece(void *ctx, int64_t i_piece, int i_thread) {
     const number *o = job->o + row * H + col, *d_o = job->d_o + row * H + col;
     number *dqkv = job->dqkv + row * 3 * H + col;
     float scale = 1 / sqrtf((float)d);
-    fetch_ahead(job, &w, i_head);
-    attention_rows(w.k, w.ld, n_rows, q + begin * 3 * H + H, 3 * H, end - begin, d, 1);
-    attention_rows(w.v, w.ld, n_rows, q + begin * 3 * H + 2 * H, 3 * H, end - begin, d, 1);
+    attention_rows(w.k, w.ld, n_rows, q + begin * 3 * H + H, 3 * H, end - begin, d);
+    attention_rows(w.v, w.ld, n_rows, q + begin * 3 * H + 2 * H, 3 * H, end - begin, d);
     if (NUMBERS == 2)
-        attention_pairs(w.k_pairs, w.ld, n_rows, q + begin * 3 * H + H, 3 * H, end - begin, d, 1);
+        attention_pairs(w.k_pairs, w.ld, n_rows, q + begin * 3 * H + H, 3 * H, end - begin, d);
     memset(w.dk, 0, (size_t)(n_rows * w.ld) * sizeof *w.dk);
     memset(w.dv, 0, (size_t)(n_rows * w.ld) * sizeof *w.dv);
     for (int64_t i = begin; i < S; i += QUERIES) {
         int64_t n = cpu_min(QUERIES, S - i);
+        fetch_ahead(job, &w, i_head, i, end);
         read_queries(&w, q + i * 3 * H, o + i * H, d_o + i * H, H, job->lse + i_head * S + i, n);
         backward_block(&w, i, n, cpu_min(end, i + n));
         if (i < part_begin(job, i_chunk))
@@ -289,7 +291,6 @@ static void backward_piece(void *ctx, int64_t i_piece, int i_thread) {
         else
             write_part(dq_part(job, i_chunk, i_head, i), &w, n, scale);
     }
-    if (!IS_HALF) scale = LN_2; /* q was scaled for scores in units of log 2 */
     attention_write(dqkv + begin * 3 * H + H, 3 * H, w.dk, w.ld, end - begin, d, scale, NULL);
     attention_write(dqkv + begin * 3 * H + 2 * H, 3 * H, w.dv, w.ld, end - begin, d, 1, NULL);
 }

@@ -54,6 +54,18 @@ VEC_INLINE vec half_round_pair(vec low, vec high) {
 #endif
 }
 
+#if VEC_LANES == 16
+/* vec_exp2 for what will be rounded to bf16, by 2^-9 of itself: it is off by 2^-13.7 at most. */
+VEC_INLINE vec half_exp2(vec x) {
+    const vec magic = vec_set(0x1.8p23f);
+    vec n = (x + magic) - magic, r = x - n;
+    vec p = r * 0x1.c3f760p-5f + 0x1.f0de1ap-3f;
+    p = p * r + 0x1.62f31ap-1f;
+    p = p * r + 0x1.fff692p-1f;
+    return vec_scale(p, n);
+}
+#endif
+
 /* min(n, VEC_LANES) numbers, the others 0. */
 VEC_INLINE half_lanes half_load(const uint16_t *p, int64_t n) {
     half_lanes h = {0};
@@ -67,6 +79,24 @@ VEC_INLINE half_lanes half_load(const uint16_t *p, int64_t n) {
 #endif
     return h;
 }
+
+#if VEC_LANES == 16
+/* min(n, 2 VEC_LANES) numbers, the others 0. */
+VEC_INLINE half_lanes_2 half_load_2(const uint16_t *p, int64_t n) {
+    __mmask32 mask = n >= 2 * VEC_LANES ? ~0u : (1u << n) - 1;
+    return (half_lanes_2)_mm512_maskz_loadu_epi16(mask, p);
+}
+
+/* Words of two numbers each, of `low` and of `high`. */
+VEC_INLINE void half_zip(vec out[2], half_lanes_2 low, half_lanes_2 high) {
+    out[0] = (vec)__builtin_shufflevector(low, high, 0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6,
+                                          38, 7, 39, 8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45,
+                                          14, 46, 15, 47);
+    out[1] = (vec)__builtin_shufflevector(low, high, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21,
+                                          53, 22, 54, 23, 55, 24, 56, 25, 57, 26, 58, 27, 59, 28,
+                                          60, 29, 61, 30, 62, 31, 63);
+}
+#endif
 
 /* The same from element i of an act. */
 VEC_INLINE vec act_load(const void *act, bool is_half, int64_t i, int64_t n) {

@@ -10,6 +10,7 @@
 #define ISO_OPS_CPU_VEC_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -117,6 +118,17 @@ VEC_INLINE vec vec_min(vec a, vec b) {
     return (vec)_mm256_min_ps((__m256)a, (__m256)b);
 #else
     return (vec)_mm_min_ps((__m128)a, (__m128)b);
+#endif
+}
+
+/* Whether any lane of a is larger than b's. */
+VEC_INLINE bool vec_any_above(vec a, vec b) {
+#if VEC_LANES == 16
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ) != 0;
+#elif VEC_LANES == 8
+    return _mm256_movemask_ps((__m256)(a > b)) != 0;
+#else
+    return _mm_movemask_ps((__m128)(a > b)) != 0;
 #endif
 }
 
