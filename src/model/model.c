@@ -63,8 +63,7 @@ double *iso_model_grad_square(const iso_model *model, iso_field field, int64_t l
 
 void iso_model_bwd_weight(iso_model *model, iso_field field, int64_t layer, iso_tensor dy,
                           iso_tensor x, iso_component component) {
-    iso_linear_bwd_weight(model->exec,
-                          iso_model_grad(model, field, layer, dy.dims[1], x.dims[1]),
+    iso_linear_bwd_weight(model->exec, iso_model_grad(model, field, layer, dy.dims[1], x.dims[1]),
                           model->grads_are_set, iso_model_grad_square(model, field, layer), dy, x,
                           component);
 }
@@ -274,7 +273,8 @@ void iso_model_train(iso_model *model, const int32_t *inputs, const int32_t *tar
 
 /* Those of elements [offset, offset + n), from memory. */
 static double squares_of(iso_model *model, int64_t offset, int64_t n) {
-    return iso_sum_squares(model->exec, iso_model_vec(model, element(model, model->grads, offset), n));
+    return iso_sum_squares(model->exec,
+                           iso_model_vec(model, element(model, model->grads, offset), n));
 }
 
 double iso_model_grad_squares(iso_model *model) {

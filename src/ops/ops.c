@@ -299,7 +299,8 @@ void iso_grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, double
     ISO_ASSERT(iso_tensor_is(&dw, ex->dtype, 3, rt->E, out, in));
     ISO_ASSERT(is_act(ex, &x, n_rows_of(rt, x_by_token), in));
     ISO_ASSERT(is_act(ex, &dy, n_rows_of(rt, dy_by_token), out));
-    ex->kernels->grouped_bwd_weight(ex, dw, accumulate, squares, dy, dy_by_token, x, x_by_token, rt);
+    ex->kernels->grouped_bwd_weight(ex, dw, accumulate, squares, dy, dy_by_token, x, x_by_token,
+                                    rt);
     count(ex, ISO_OP_GROUPED_BWD_WEIGHT, ISO_COMPONENT_FFN_ROUTED, product_flops(R, out, in));
     op_end(ex, ISO_OP_GROUPED_BWD_WEIGHT, t0,
            (accumulate ? 2 : 1) * bytes(&dw) + bytes(&dy) + bytes(&x));

@@ -211,8 +211,8 @@ void iso_linear_fwd(iso_exec *, iso_tensor y, iso_tensor residual, iso_tensor x,
 void iso_linear_bwd_input(iso_exec *, iso_tensor dx, bool accumulate, iso_tensor dy, iso_tensor w,
                           iso_component kind);
 /* dw (out,in) = dy^T x, or += if accumulate; *squares = the sum of the squares of all dw then, in
- * double, in an order fixed by shapes: for the norm, while dw is still in the cache. dy and x may be
- * narrow. */
+ * double, in an order fixed by shapes: for the norm, while dw is still in the cache. dy and x may
+ * be narrow. */
 void iso_linear_bwd_weight(iso_exec *, iso_tensor dw, bool accumulate, double *squares,
                            iso_tensor dy, iso_tensor x, iso_component kind);
 

@@ -4,10 +4,10 @@
  * its queries by blocks; a block meets the keys by blocks and keeps a running sum of every query
  * (online softmax).
  *
- * What softmax takes from the scores of a query before e^x need not be their maximum, which is known
- * too late: its score with its own key is one of them, so the sum cannot vanish, and floats bear a
- * sum of MAX_SUM. So scores become probabilities in the registers in which they arise. A block of
- * keys with which a sum grows beyond that raises what is taken, and is done again.
+ * What softmax takes from the scores of a query before e^x need not be their maximum, which is
+ * known too late: its score with its own key is one of them, so the sum cannot vanish, and floats
+ * bear a sum of MAX_SUM. So scores become probabilities in the registers in which they arise. A
+ * block of keys with which a sum grows beyond that raises what is taken, and is done again.
  */
 #include "ops/cpu/attention.h"
 
@@ -34,10 +34,10 @@ typedef struct forward {
     float scale;   /* of scores: to units of log 2 */
     float slope;   /* over scale */
     const float *far;
-    float *k, *v; /* (S,ld): rows, pairs */
-    float *q_t;   /* (ld,QUERIES): pairs of numbers of a query */
-    float *p;     /* (KEYS,QUERIES): pairs of keys; and rows on their way in and out */
-    float *o_t;   /* (ld,QUERIES) */
+    float *k, *v;      /* (S,ld): rows, pairs */
+    float *q_t;        /* (ld,QUERIES): pairs of numbers of a query */
+    float *p;          /* (KEYS,QUERIES): pairs of keys; and rows on their way in and out */
+    float *o_t;        /* (ld,QUERIES) */
     float *base, *sum; /* (QUERIES): what is taken from scores; the sum of 2^(score - base) */
     attention_ahead ahead;
 } forward;
@@ -262,8 +262,8 @@ static void forward_piece(void *ctx, int64_t i_piece, int i_thread) {
     for (int64_t i = begin; i < end; i += QUERIES) {
         int64_t n = cpu_min(QUERIES, end - i);
         fetch_ahead(job, &f, i_head, i, end);
-        forward_block(&f, o + i * H, H, job->lse + i_head * S + i, q + i * 3 * H,
-                      q + H + i * 3 * H, 3 * H, i, n);
+        forward_block(&f, o + i * H, H, job->lse + i_head * S + i, q + i * 3 * H, q + H + i * 3 * H,
+                      3 * H, i, n);
     }
 }
 

@@ -168,18 +168,22 @@ VEC_INLINE void tile_bias_mask(vec acc[TILE_ROWS][TILE_REGS], int n_regs, const 
     }
 }
 
+/* A register of words of a row of n numbers, the others 0. */
+VEC_INLINE vec words_load(const number *in, int64_t n) {
+#if NUMBERS == 2
+    return (vec)half_load_2(in, n);
+#else
+    return vec_load_upto(in, n);
+#endif
+}
+
 /* out (n_padded,ld / NUMBERS words) = in (n,d), rows ld_in apart, and 0 beyond n and d. */
 VEC_INLINE void attention_rows(float *out, int64_t ld, int64_t n_padded, const number *in,
                                int64_t ld_in, int64_t n, int64_t d) {
     for (int64_t i = 0; i < n; i++)
-        for (int64_t c = 0; c < ld; c += VEC_LANES) {
-#if NUMBERS == 2
-            half_lanes numbers = half_load(in + i * ld_in + c, d - c);
-            memcpy((number *)out + i * ld + c, &numbers, sizeof numbers);
-#else
-            vec_store(out + i * ld + c, vec_load_upto(in + i * ld_in + c, d - c));
-#endif
-        }
+        for (int64_t c = 0; c < ld; c += NUMBERS * VEC_LANES)
+            vec_store_upto(out + (i * ld + c) / NUMBERS, words_load(in + i * ld_in + c, d - c),
+                           (ld - c) / NUMBERS);
     memset(out + n * ld / NUMBERS, 0, (size_t)((n_padded - n) * ld / NUMBERS) * sizeof *out);
 }
 
@@ -222,14 +226,8 @@ VEC_INLINE void attention_transposed(float *out_t, float *rows, int64_t ld, int6
 /* The product of two rows of d numbers. */
 VEC_INLINE float attention_dot(const number *a, const number *b, int64_t d) {
     vec sum = vec_set(0);
-    for (int64_t c = 0; c < d; c += VEC_LANES * NUMBERS) {
-#if NUMBERS == 2
-        vec x = (vec)half_load_2(a + c, d - c), y = (vec)half_load_2(b + c, d - c);
-#else
-        vec x = vec_load_upto(a + c, d - c), y = vec_load_upto(b + c, d - c);
-#endif
-        sum = multiply_words(sum, x, y);
-    }
+    for (int64_t c = 0; c < d; c += NUMBERS * VEC_LANES)
+        sum = multiply_words(sum, words_load(a + c, d - c), words_load(b + c, d - c));
     return vec_sum(sum);
 }
 
@@ -245,7 +243,8 @@ VEC_INLINE void attention_write(number *out, int64_t ld_out, const float *in, in
 
 /* Rows of d numbers that will be read or written soon: fetched a few at a time between tiles,
  * because fetched at once they would take their time from the products. And not much sooner than
- * they are used: rows lie a power of two or so apart, so that few places of the cache are theirs. */
+ * they are used: rows lie a power of two or so apart, so that few places of the cache are theirs.
+ */
 #define MAX_STREAMS 8
 #define MAX_AHEAD   1024 /* rows of a stream */
 typedef struct attention_ahead {
@@ -266,7 +265,8 @@ VEC_INLINE void attention_ahead_add(attention_ahead *ahead, const number *rows, 
                                     int64_t n_rows, bool is_written) {
     int i = ahead->n_streams++;
     ahead->streams[i].rows = rows, ahead->streams[i].ld = ld;
-    ahead->streams[i].n_rows = cpu_min(n_rows, MAX_AHEAD), ahead->streams[i].is_written = is_written;
+    ahead->streams[i].n_rows = cpu_min(n_rows, MAX_AHEAD),
+    ahead->streams[i].is_written = is_written;
     ahead->n_rows += ahead->streams[i].n_rows;
 }
 

@@ -73,10 +73,24 @@ static backward backward_of(const backward_job *job, int64_t i_head, int64_t beg
     return w;
 }
 
+/* Rows r and r + 1 of a block of words, from element `at` of row r on, and, if there is a place for
+ * them, their pairs. */
+VEC_INLINE void store_rows(float *rows, int64_t at, float *pairs, vec row, vec next) {
+#if NUMBERS == 2
+    half_lanes_2 both = half_round_2(row, next);
+    number *out = (number *)rows + at;
+    half_store_2(out, out + QUERIES, both);
+    if (pairs) vec_store(pairs, half_zip_halves(both));
+#else
+    vec_store(rows + at, row);
+    vec_store(rows + at + QUERIES, next);
+#endif
+}
+
 /* p and ds of keys j.. (row i of the chunk) and n_regs registers of queries, from column col on. */
 UNCHECKED VEC_INLINE void score_tile(const backward *w, int n_regs, int64_t i, int64_t col,
                                      int64_t query, int64_t j) {
-    vec acc[TILE_ROWS][TILE_REGS];
+    vec acc[TILE_ROWS][TILE_REGS], p[TILE_ROWS][TILE_REGS];
     int64_t ld = w->ld / NUMBERS, row = (j - w->begin) * ld, at = i * QUERIES + col;
     int64_t n_words = cpu_ceil_div(w->d, NUMBERS);
     tile_zero(acc);
@@ -86,9 +100,10 @@ UNCHECKED VEC_INLINE void score_tile(const backward *w, int n_regs, int64_t i, i
     for (int v = 0; v < n_regs; v++) {
         vec lse = vec_load(w->lse + col + v * VEC_LANES);
 #pragma GCC unroll 8
-        for (int r = 0; r < TILE_ROWS; r++)
-            act_store(w->p, NUMBERS == 2, at + r * QUERIES + v * VEC_LANES,
-                      score_exp2(acc[r][v] * w->scale - lse), VEC_LANES);
+        for (int r = 0; r < TILE_ROWS; r++) p[r][v] = score_exp2(acc[r][v] * w->scale - lse);
+#pragma GCC unroll 8
+        for (int r = 0; r < TILE_ROWS; r += 2)
+            store_rows(w->p, at + r * QUERIES + v * VEC_LANES, NULL, p[r][v], p[r + 1][v]);
     }
     tile_zero(acc);
     tile_product(acc, n_regs, w->v + row, ld, 1, w->g_t + col, QUERIES, n_words);
@@ -96,17 +111,10 @@ UNCHECKED VEC_INLINE void score_tile(const backward *w, int n_regs, int64_t i, i
     for (int v = 0; v < n_regs; v++) {
         vec delta = vec_load(w->delta + col + v * VEC_LANES);
 #pragma GCC unroll 8
-        for (int r = 0; r < TILE_ROWS; r++) {
-            int64_t at_r = at + r * QUERIES + v * VEC_LANES;
-            acc[r][v] = act_load(w->p, NUMBERS == 2, at_r, VEC_LANES) * (acc[r][v] - delta);
-            act_store(w->ds, NUMBERS == 2, at_r, acc[r][v], VEC_LANES);
-        }
-#if NUMBERS == 2
-#pragma GCC unroll 8
         for (int r = 0; r < TILE_ROWS; r += 2)
-            vec_store(w->ds_pairs + (i + r) / 2 * QUERIES + col + v * VEC_LANES,
-                      half_round_pair(acc[r][v], acc[r + 1][v]));
-#endif
+            store_rows(w->ds, at + r * QUERIES + v * VEC_LANES,
+                       w->ds_pairs + (i + r) / 2 * QUERIES + col + v * VEC_LANES,
+                       p[r][v] * (acc[r][v] - delta), p[r + 1][v] * (acc[r + 1][v] - delta));
     }
 }
 

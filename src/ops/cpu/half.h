@@ -42,13 +42,24 @@ VEC_INLINE vec half_pair(half_lanes low, half_lanes high) {
     return (vec)(half_extend(low) | half_extend(high) << 16);
 }
 
-/* The same of floats. */
-VEC_INLINE vec half_round_pair(vec low, vec high) {
 #if defined(__AVX512BF16__)
+/* The numbers of `low`, then those of `high`. */
+VEC_INLINE half_lanes_2 half_round_2(vec low, vec high) {
+    return (half_lanes_2)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
+}
+
+/* Words of a number of the first half and one of the second. */
+VEC_INLINE vec half_zip_halves(half_lanes_2 both) {
     const half_lanes_2 zip = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                               8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
-    return (vec)_mm512_permutexvar_epi16((__m512i)zip, both);
+    return (vec)_mm512_permutexvar_epi16((__m512i)zip, (__m512i)both);
+}
+#endif
+
+/* half_pair of floats. */
+VEC_INLINE vec half_round_pair(vec low, vec high) {
+#if defined(__AVX512BF16__)
+    return half_zip_halves(half_round_2(low, high));
 #else
     return half_pair(half_round(low), half_round(high));
 #endif
@@ -87,14 +98,20 @@ VEC_INLINE half_lanes_2 half_load_2(const uint16_t *p, int64_t n) {
     return (half_lanes_2)_mm512_maskz_loadu_epi16(mask, p);
 }
 
+/* Its two halves. */
+VEC_INLINE void half_store_2(uint16_t *low, uint16_t *high, half_lanes_2 both) {
+    _mm256_storeu_si256((__m256i *)(void *)low, _mm512_castsi512_si256((__m512i)both));
+    _mm256_storeu_si256((__m256i *)(void *)high, _mm512_extracti64x4_epi64((__m512i)both, 1));
+}
+
 /* Words of two numbers each, of `low` and of `high`. */
 VEC_INLINE void half_zip(vec out[2], half_lanes_2 low, half_lanes_2 high) {
     out[0] = (vec)__builtin_shufflevector(low, high, 0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6,
                                           38, 7, 39, 8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45,
                                           14, 46, 15, 47);
-    out[1] = (vec)__builtin_shufflevector(low, high, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21,
-                                          53, 22, 54, 23, 55, 24, 56, 25, 57, 26, 58, 27, 59, 28,
-                                          60, 29, 61, 30, 62, 31, 63);
+    out[1] = (vec)__builtin_shufflevector(low, high, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53,
+                                          22, 54, 23, 55, 24, 56, 25, 57, 26, 58, 27, 59, 28, 60,
+                                          29, 61, 30, 62, 31, 63);
 }
 #endif
 

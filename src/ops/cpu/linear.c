@@ -24,9 +24,9 @@ typedef struct linear_job {
     float *packed;
     char *scratch; /* thread_bytes for each thread */
     int64_t thread_bytes, M, N, K, n_threads;
-    int64_t first_token, n_tokens, pack_rows; /* of the weight gradient */
-    int64_t n_panels, n_pieces;               /* of its rows */
-    double *squares;                          /* of each of these pieces */
+    int64_t first_token, n_tokens, pack_rows;         /* of the weight gradient */
+    int64_t n_panels, n_pieces;                       /* of its rows */
+    double *squares;                                  /* of each of these pieces */
     bool is_half, is_transposed, accumulate, is_last; /* is_last: of the chunks */
 } linear_job;
 
