@@ -64,7 +64,7 @@ static void rows_piece(void *ctx, int64_t i_piece, int i_thread) {
     const linear_job *job = ctx;
     int64_t row = i_piece * BLOCK_ROWS, at = row * job->N;
     cpu_product p = {.M = cpu_min(BLOCK_ROWS, job->M - row), .N = job->N, .K = job->K};
-    p.is_half = job->is_half, p.b = job->packed;
+    p.is_half = job->is_half, p.b = p.next_b = job->packed;
     p.a = (const char *)job->a.data + row * job->K * (job->a.is_half ? 2 : 4), p.a_ld = job->K;
     if (job->a.is_half != job->is_half) {
         char *converted = job->scratch + i_thread * job->thread_bytes;
@@ -142,6 +142,9 @@ static void weight_piece(void *ctx, int64_t i_piece, int i_thread) {
         p.K = cpu_min(BLOCK_TOKENS, job->n_tokens - token);
         cpu_pack_panels(panels, job->is_half, &job->a, job->first_token + token, row, p.M, p.K);
         p.b = job->packed + cpu_strips_words(token, job->N, job->is_half);
+        p.next_b = job->packed;
+        if (token + p.K < job->n_tokens)
+            p.next_b = job->packed + cpu_strips_words(token + p.K, job->N, job->is_half);
         p.base = is_first ? NULL : p.c;
         cpu_multiply(&p);
     }

@@ -35,6 +35,8 @@ typedef struct tile {
     int64_t next_tile;            /* rows from here to its */
     const char *ahead;            /* what is fetched meanwhile, ahead_step bytes with each k */
     int64_t ahead_step;
+    const char *next_b; /* the same of B */
+    int64_t next_b_step;
 } tile;
 
 /* acc + a b: a a word of A for all lanes */
@@ -96,7 +98,8 @@ UNCHECKED VEC_INLINE void run_tile(const tile *t, int n_regs, bool is_half, bool
     const float *b = t->b;
     const char *ahead = t->ahead;
     int64_t n_words = t->n_words - t->has_tail, at = 0, step = t->step_bytes;
-    int64_t ahead_step = t->ahead_step;
+    int64_t ahead_step = t->ahead_step, next_b_step = t->next_b_step;
+    const char *next_b = t->next_b;
     const int b_step = n_regs * VEC_LANES;
 #pragma GCC unroll 8
     for (int r = 0; r < PANEL_ROWS; r++) {
@@ -107,6 +110,8 @@ UNCHECKED VEC_INLINE void run_tile(const tile *t, int n_regs, bool is_half, bool
     }
     for (int64_t k = 0; k < n_words; k++, at += step, b += b_step, ahead += ahead_step) {
         __builtin_prefetch(ahead, 0, 2);
+        __builtin_prefetch(next_b, 0, 2);
+        next_b += next_b_step;
 #pragma GCC unroll 3
         for (int v = 0; v < n_regs; v++) {
             __builtin_prefetch(b + AHEAD * b_step + v * VEC_LANES);
@@ -208,11 +213,18 @@ static void fetch_some(fetch *f, tile *t) {
     }
 }
 
+/* Tile i of n fetches its share of the next strip of B. */
+static void fetch_strip(tile *t, const float *strip, int64_t width, int64_t i, int64_t n) {
+    int64_t share = cpu_ceil_div(width * t->n_words * 4, n * 64) * 64;
+    t->next_b = (const char *)strip + i * share;
+    t->next_b_step = cpu_ceil_div(share, cpu_max(1, t->n_words));
+}
+
 /* Rows [first, first + n) of C: strip by strip, so that each is in the cache for all tiles. */
 static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64_t n,
                           fetch *ahead) {
     const char *rows[MAX_ROWS];
-    tile t = {.n_words = cpu_words(p->K, p->is_half), .c_ld = p->c_ld};
+    tile t = {.n_words = cpu_words(p->K, p->is_half), .c_ld = p->c_ld, .next_b = p->b};
     t.step_bytes = p->a_in_panels ? PANEL_ROWS * 4 : 4;
     t.has_tail = p->is_half && !p->a_in_panels && p->K % 2 != 0;
     find_rows(rows, p, first, n);
@@ -220,6 +232,12 @@ static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64
         int64_t col = cpu_strip_start(p->N, i_strip), end = cpu_strip_start(p->N, i_strip + 1);
         t.b = (const float *)p->b + col * t.n_words;
         t.n_last = cpu_min(VEC_LANES, p->N - (end - VEC_LANES));
+        const float *next = t.b + (end - col) * t.n_words;
+        int64_t next_width = end - col, n_tiles = cpu_ceil_div(n, PANEL_ROWS);
+        if (i_strip + 1 < cpu_n_strips(p->N))
+            next_width = cpu_strip_start(p->N, i_strip + 2) - end;
+        else
+            next = p->next_b;
         for (int64_t i = 0; i < n; i += PANEL_ROWS) {
             int64_t at = (first + i) * p->c_ld + col;
             t.rows = rows + i;
@@ -228,6 +246,7 @@ static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64
             t.c = (char *)p->c + at * (p->c_is_half ? 2 : 4);
             t.base = p->base ? p->base + at : NULL;
             fetch_some(ahead, &t);
+            if (next) fetch_strip(&t, next, next_width, i / PANEL_ROWS, n_tiles);
             run(&t, (end - col) / VEC_LANES);
         }
     }

@@ -58,8 +58,9 @@ typedef struct cpu_product {
     bool a_in_panels; /* packed by pack_panels; else rows a_ld numbers apart */
     const int32_t *a_index;
     int64_t a_ld;
-    const void *b; /* packed strips of (K,N) */
-    void *c;       /* (M,N), rows c_ld numbers apart */
+    const void *b;      /* packed strips of (K,N) */
+    const void *next_b; /* those that come next, NULL if they are not there */
+    void *c;            /* (M,N), rows c_ld numbers apart */
     bool c_is_half;
     const float *base; /* C = base + A B, laid out as a float C; NULL: none; C itself: += */
     int64_t c_ld;
