@@ -8,6 +8,7 @@
 
 #include "base/rng.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,18 +139,35 @@ static void check_flops(const iso_counters *counters, const iso_shape *shape, in
     }
 }
 
-/* By operation: FLOPs add up to all that ran; bytes of the two whose operands are all there is. */
+/* By operation: FLOPs add up to all that ran; bytes of AdamW, whose operands are all there is, and
+ * of the squares, which products have summed but for the vocabulary's matrices and the vectors. */
 static void check_ops(const iso_trainer *trainer, iso_dtype dtype) {
     const iso_counters *counters = &trainer->train_counters;
-    int64_t n_bytes = trainer->model->params.n_elements * iso_dtype_bytes(dtype);
+    const iso_params *params = &trainer->model->params;
+    const iso_shape *shape = &params->shape;
+    int64_t item = iso_dtype_bytes(dtype), n_bytes = params->n_elements * item;
+    int64_t n_rest = params->n_elements - params->n_decay +
+                     (shape->tie_word_embeddings ? 1 : 2) * shape->vocab_size * shape->hidden_size;
     __int128 sum = 0;
     for (int op = 0; op < ISO_OP_N; op++) {
         sum += counters->op_flops[op];
         assert_true((counters->op_bytes[op] > 0) == (counters->calls[op] > 0));
     }
     assert_true(sum == counters->executed_flops);
-    assert_true(counters->op_bytes[ISO_OP_SUM_SQUARES] == n_bytes);
+    assert_true(counters->op_bytes[ISO_OP_SUM_SQUARES] == n_rest * item);
     assert_true(counters->op_bytes[ISO_OP_ADAMW] == 7 * n_bytes); /* reads four, writes three */
+}
+
+/* The norm is that of all gradients as they are, whoever has summed their squares. */
+static void check_norm(const iso_trainer *trainer, iso_dtype dtype, double norm) {
+    const void *grads = trainer->model->grads;
+    double sum = 0;
+    for (int64_t i = 0; i < trainer->model->params.n_elements; i++) {
+        double g =
+            dtype == ISO_F64 ? ((const double *)grads)[i] : (double)((const float *)grads)[i];
+        sum += g * g;
+    }
+    if (fabs(norm - sqrt(sum)) > 1e-9 * norm) fail_msg("norm %.17g, of all %.17g", norm, sqrt(sum));
 }
 
 static void check_step(const iso_shape *shape, const char *backend, iso_dtype dtype,
@@ -166,6 +184,7 @@ static void check_step(const iso_shape *shape, const char *backend, iso_dtype dt
     tiny_check(iso_trainer_step(trainer, 1, inputs, targets, &result));
     check_flops(&trainer->train_counters, shape, B * S);
     check_ops(trainer, dtype);
+    check_norm(trainer, dtype, result.grad_norm);
     /* Scoring is booked elsewhere. */
     iso_counters before = trainer->train_counters;
     iso_model_score(trainer->model, inputs, targets, micro_batch, nats);
