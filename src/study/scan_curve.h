@@ -22,10 +22,10 @@
  *
  * (I1) where the points scatter about the curve more than their noise explains (shapes differ in
  *      more than their rate), seed noise is inflated until they don't: until the weighted squares
- *      are the degrees of freedom that the fit leaves, n less the trace of its hat matrix (Paule
- * and Mandel); it is never deflated. What these tell of the excess and seeds of the rest makes nu
- *      (Satterthwaite); the level is such a shape, too. In a sweep, of one shape, n - 3 are left,
- *      nu is the seeds', and the level has no part: there the curve is what it is;
+ *      are the degrees of freedom that the fit leaves, n less the trace of its hat matrix
+ *      (Paule and Mandel); it is never deflated. What these tell of the excess and seeds of the
+ *      rest makes nu (Satterthwaite); the level is such a shape, too. In a sweep, of one shape,
+ *      n - 3 are left, nu is the seeds', and the level has no part: there the curve is what it is;
  * (I2) the same points give the same curve, whatever constant is added to every y.
  */
 #ifndef ISO_STUDY_SCAN_CURVE_H

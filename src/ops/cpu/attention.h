@@ -212,15 +212,13 @@ VEC_INLINE void attention_pairs(float *out, int64_t ld, int64_t n_padded, const 
  * (n_padded,ld / NUMBERS words): scratch. */
 VEC_INLINE void attention_transposed(float *out_t, float *rows, int64_t ld, int64_t n_padded,
                                      const number *in, int64_t ld_in, int64_t n, int64_t d) {
-    int64_t n_words = d / NUMBERS;
-    if (d % NUMBERS == 0 && n == n_padded) { /* whole words, in memory as they are */
-        ISO_ISA_NAME(iso_cpu_transpose)
-        (out_t, QUERIES, (const float *)(const void *)in, ld_in / NUMBERS, n, n_words);
-        return;
+    const float *words = (const float *)(const void *)in;
+    if (d % NUMBERS != 0 || n < n_padded) { /* else whole words, in memory as they are */
+        attention_rows(rows, ld, n_padded, in, ld_in, n, d);
+        words = rows, ld_in = ld;
     }
-    attention_rows(rows, ld, n_padded, in, ld_in, n, d);
-    n_words = cpu_ceil_div(d, NUMBERS);
-    ISO_ISA_NAME(iso_cpu_transpose)(out_t, QUERIES, rows, ld / NUMBERS, n_padded, n_words);
+    ISO_ISA_NAME(iso_cpu_transpose)
+    (out_t, QUERIES, words, ld_in / NUMBERS, n_padded, cpu_ceil_div(d, NUMBERS));
 }
 
 /* The product of two rows of d numbers. */

@@ -23,6 +23,12 @@
 
 _Static_assert(PANEL_LANES == VEC_LANES && PANEL_ROWS <= VEC_LANES, "a register of C is a vec");
 
+/* Bytes that a tile fetches while it runs: from `at`, `step` with each k. */
+typedef struct stream {
+    const char *at;
+    int64_t step;
+} stream;
+
 typedef struct tile {
     const char *const *rows; /* of A, at k = 0 */
     int64_t step_bytes;      /* of A, from word to word */
@@ -33,10 +39,7 @@ typedef struct tile {
     const float *base;
     int64_t c_ld, n_rows, n_last; /* n_last: columns in the last register */
     int64_t next_tile;            /* rows from here to its */
-    const char *ahead;            /* what is fetched meanwhile, ahead_step bytes with each k */
-    int64_t ahead_step;
-    const char *next_b; /* the same of B */
-    int64_t next_b_step;
+    stream ahead, next_b;
 } tile;
 
 /* acc + a b: a a word of A for all lanes */
@@ -91,15 +94,18 @@ VEC_INLINE void prefetch_tile(const tile *t, int r, int n_regs, bool c_is_half) 
     __builtin_prefetch(t->rows[r + t->next_tile] + 64);
 }
 
+VEC_INLINE void fetch_step(stream *s) {
+    __builtin_prefetch(s->at, 0, 2);
+    s->at += s->step;
+}
+
 /* Constant arguments but for the tile: inlined once for each choice. */
 UNCHECKED VEC_INLINE void run_tile(const tile *t, int n_regs, bool is_half, bool c_is_half) {
     vec acc[PANEL_ROWS][PANEL_REGS], col[PANEL_REGS];
     const char *rows[PANEL_ROWS];
     const float *b = t->b;
-    const char *ahead = t->ahead;
     int64_t n_words = t->n_words - t->has_tail, at = 0, step = t->step_bytes;
-    int64_t ahead_step = t->ahead_step, next_b_step = t->next_b_step;
-    const char *next_b = t->next_b;
+    stream ahead = t->ahead, next_b = t->next_b;
     const int b_step = n_regs * VEC_LANES;
 #pragma GCC unroll 8
     for (int r = 0; r < PANEL_ROWS; r++) {
@@ -108,10 +114,9 @@ UNCHECKED VEC_INLINE void run_tile(const tile *t, int n_regs, bool is_half, bool
 #pragma GCC unroll 3
         for (int v = 0; v < n_regs; v++) acc[r][v] = (vec){0};
     }
-    for (int64_t k = 0; k < n_words; k++, at += step, b += b_step, ahead += ahead_step) {
-        __builtin_prefetch(ahead, 0, 2);
-        __builtin_prefetch(next_b, 0, 2);
-        next_b += next_b_step;
+    for (int64_t k = 0; k < n_words; k++, at += step, b += b_step) {
+        fetch_step(&ahead);
+        fetch_step(&next_b);
 #pragma GCC unroll 3
         for (int v = 0; v < n_regs; v++) {
             __builtin_prefetch(b + AHEAD * b_step + v * VEC_LANES);
@@ -169,6 +174,11 @@ static void find_rows(const char **rows, const cpu_product *p, int64_t first, in
 
 typedef void (*run_fn)(const tile *, int64_t n_regs);
 
+/* n_bytes over n_words steps. */
+static stream stream_of(const void *from, int64_t n_bytes, int64_t n_words) {
+    return (stream){from, cpu_ceil_div(n_bytes, cpu_max(1, n_words))};
+}
+
 /* What is left of a product's `ahead`. */
 typedef struct fetch {
     const cpu_region *region, *end;
@@ -186,7 +196,7 @@ static fetch fetch_of(const cpu_product *p) {
 
 /* The next bytes to fetch: a run of them goes to the tile, whole rows of an index at once. */
 static void fetch_some(fetch *f, tile *t) {
-    t->ahead = t->rows[0], t->ahead_step = 0;
+    t->ahead = stream_of(t->rows[0], 0, t->n_words);
     for (int64_t n = f->n_bytes; n > 0 && f->region < f->end;) {
         const cpu_region *r = f->region;
         if (f->row == r->n_rows) {
@@ -196,13 +206,10 @@ static void fetch_some(fetch *f, tile *t) {
         }
         if (!r->index) {
             int64_t n_all = r->n_rows * r->row_bytes, some = cpu_min(n, n_all - f->at);
-            t->ahead = (const char *)r->data + f->at;
-            t->ahead_step = cpu_ceil_div(some, cpu_max(1, t->n_words));
+            t->ahead = stream_of((const char *)r->data + f->at, some, t->n_words);
             f->at += some;
-            n -= some;
             if (f->at == n_all) f->row = r->n_rows;
-            if (n > 0 && f->at == n_all) return;
-            continue;
+            return;
         }
         const char *row = (const char *)r->data + r->index[f->row] * r->row_bytes;
         for (; n > 0 && f->at < r->row_bytes; f->at += 64, n -= 64)
@@ -216,15 +223,14 @@ static void fetch_some(fetch *f, tile *t) {
 /* Tile i of n fetches its share of the next strip of B. */
 static void fetch_strip(tile *t, const float *strip, int64_t width, int64_t i, int64_t n) {
     int64_t share = cpu_ceil_div(width * t->n_words * 4, n * 64) * 64;
-    t->next_b = (const char *)strip + i * share;
-    t->next_b_step = cpu_ceil_div(share, cpu_max(1, t->n_words));
+    t->next_b = stream_of((const char *)strip + i * share, share, t->n_words);
 }
 
 /* Rows [first, first + n) of C: strip by strip, so that each is in the cache for all tiles. */
 static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64_t n,
                           fetch *ahead) {
     const char *rows[MAX_ROWS];
-    tile t = {.n_words = cpu_words(p->K, p->is_half), .c_ld = p->c_ld, .next_b = p->b};
+    tile t = {.n_words = cpu_words(p->K, p->is_half), .c_ld = p->c_ld};
     t.step_bytes = p->a_in_panels ? PANEL_ROWS * 4 : 4;
     t.has_tail = p->is_half && !p->a_in_panels && p->K % 2 != 0;
     find_rows(rows, p, first, n);
@@ -246,7 +252,7 @@ static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64
             t.c = (char *)p->c + at * (p->c_is_half ? 2 : 4);
             t.base = p->base ? p->base + at : NULL;
             fetch_some(ahead, &t);
-            if (next) fetch_strip(&t, next, next_width, i / PANEL_ROWS, n_tiles);
+            fetch_strip(&t, next ? next : t.b, next ? next_width : 0, i / PANEL_ROWS, n_tiles);
             run(&t, (end - col) / VEC_LANES);
         }
     }
