@@ -181,6 +181,8 @@ static double forward(iso_model *model, const int32_t *inputs, int64_t B, int64_
     iso_embed_fwd(model->exec, x, iso_model_weight(model, ISO_FIELD_EMBED, -1, s->vocab_size, H),
                   inputs);
     for (int64_t i = 0; i < s->num_hidden_layers; i++) {
+        bool updates = model->begin_update && i + 1 < s->num_hidden_layers &&
+                       model->begin_update(model->begin_update_ctx, i + 1);
         iso_attention_block_fwd(model, i, x, B);
         if (iso_shape_layer_is_moe(s, i)) {
             iso_moe_block_fwd(model, i, T, n_groups, aux_scale);
@@ -190,6 +192,7 @@ static double forward(iso_model *model, const int32_t *inputs, int64_t B, int64_
         } else {
             iso_dense_block_fwd(model, i, T);
         }
+        if (updates) iso_exec_join(model->exec);
         x = iso_model_mat(model, model->layers[i].out, T, H);
     }
     iso_norm_fwd(model->exec, iso_model_mat(model, model->final_norm, T, H),
@@ -293,6 +296,11 @@ void iso_model_watch_routing(iso_model *model, iso_routed_fn fn, void *ctx) {
     ISO_ASSERT(!model->exec->measuring);
     model->on_routed = fn;
     model->on_routed_ctx = ctx;
+}
+
+void iso_model_update_ahead(iso_model *model, iso_update_fn fn, void *ctx) {
+    model->begin_update = fn;
+    model->begin_update_ctx = ctx;
 }
 
 void iso_model_forward(iso_model *model, const int32_t *inputs, int64_t B) {

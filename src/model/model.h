@@ -40,6 +40,9 @@ typedef struct iso_model_temps {
 } iso_model_temps;
 
 struct iso_model;
+/* Brings the weights of a layer up to date if they are not, beside other operations: whether it has
+ * begun to, and iso_exec_join is due. */
+typedef bool (*iso_update_fn)(void *ctx, int64_t layer);
 /* Told of each MoE layer of a forward as soon as it is done: its routing, probs and gate, and
  * temps.logits, are there until the next one. Looks, changes nothing. */
 typedef void (*iso_routed_fn)(void *ctx, const struct iso_model *model, int64_t layer);
@@ -62,6 +65,8 @@ typedef struct iso_model {
     double *group_loss;      /* (groups) */
     iso_routed_fn on_routed; /* NULL: nobody watches */
     void *on_routed_ctx;
+    iso_update_fn begin_update; /* NULL: weights are what they are */
+    void *begin_update_ctx;
 } iso_model;
 
 /* Bytes by purpose, as really allocated. */
@@ -105,6 +110,10 @@ void iso_model_score(iso_model *model, const int32_t *inputs, const int32_t *tar
 /* Has `fn` called in every forward from now on; NULL ends that. Not for training: what it costs is
  * no part of a step. */
 void iso_model_watch_routing(iso_model *model, iso_routed_fn fn, void *ctx);
+
+/* Has `fn` called in every forward, for each layer but the first one layer ahead: an optimizer's
+ * way to update weights while those before them multiply. */
+void iso_model_update_ahead(iso_model *model, iso_update_fn fn, void *ctx);
 
 /* logits (n_rows,V) of the last forward's rows [first_row, first_row + n_rows). */
 void iso_model_logits(iso_model *model, int64_t first_row, int64_t n_rows, void *logits);

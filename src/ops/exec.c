@@ -1,6 +1,8 @@
 /* exec.c - where operations run: backend, threads, scratch. */
 #include "ops/ops.h"
 
+#include "base/clock.h"
+
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -123,6 +125,66 @@ void iso_exec_pieces(const iso_exec *exec, int64_t n_pieces, iso_piece_fn fn, vo
 
 int iso_exec_n_threads(const iso_exec *exec) {
     return exec->pool ? iso_pool_n_threads(exec->pool) : 1;
+}
+
+#define NUMBERS_PIECE 16384
+
+typedef struct numbers_job {
+    iso_numbers_fn fn;
+    const void *job;
+    int64_t first, end;
+} numbers_job;
+
+static void numbers_piece(void *ctx, int64_t i_piece, int i_thread) {
+    const numbers_job *numbers = ctx;
+    int64_t first = numbers->first + i_piece * NUMBERS_PIECE, left = numbers->end - first;
+    numbers->fn(numbers->job, first, left < NUMBERS_PIECE ? left : NUMBERS_PIECE);
+}
+
+static void run_numbers(const iso_exec *exec, int64_t first, int64_t end, iso_numbers_fn fn,
+                        const void *job) {
+    numbers_job numbers = {fn, job, first, end};
+    if (first < end)
+        iso_exec_pieces(exec, (end - first + NUMBERS_PIECE - 1) / NUMBERS_PIECE, numbers_piece,
+                        &numbers);
+}
+
+void iso_exec_aside(iso_exec *exec) {
+    ISO_ASSERT(!exec->is_aside && !exec->beside.fn);
+    exec->is_aside = true;
+}
+
+void iso_exec_numbers(iso_exec *exec, int64_t n, const float *const streams[ISO_BESIDE_STREAMS],
+                      iso_numbers_fn fn, const void *job, size_t job_bytes) {
+    iso_beside *beside = &exec->beside;
+    if (!exec->is_aside) {
+        run_numbers(exec, 0, n, fn, job);
+        return;
+    }
+    ISO_ASSERT(job_bytes <= sizeof beside->job);
+    beside->n = n;
+    atomic_store(&beside->n_claimed, 0);
+    for (int i = 0; i < ISO_BESIDE_STREAMS; i++) beside->streams[i] = streams[i];
+    memcpy(beside->job, job, job_bytes);
+    beside->fn = fn;
+}
+
+int64_t iso_exec_claim(iso_exec *exec, int64_t n, int64_t *first) {
+    iso_beside *beside = &exec->beside;
+    if (!beside->fn || atomic_load(&beside->n_claimed) >= beside->n) return 0;
+    *first = atomic_fetch_add(&beside->n_claimed, n);
+    int64_t left = beside->n - *first;
+    return left <= 0 ? 0 : left < n ? left : n;
+}
+
+void iso_exec_join(iso_exec *exec) {
+    iso_beside *beside = &exec->beside;
+    int64_t start_ns = iso_clock_ns();
+    ISO_ASSERT(!exec->is_aside);
+    if (!beside->fn) return;
+    run_numbers(exec, atomic_load(&beside->n_claimed), beside->n, beside->fn, beside->job);
+    beside->fn = NULL;
+    exec->counters->time_ns[beside->op] += iso_clock_ns() - start_ns;
 }
 
 void iso_alibi_slopes(float *slopes, int64_t A) {

@@ -43,6 +43,8 @@ static void op_end(iso_exec *ex, iso_op op, int64_t start_ns, int64_t n_bytes) {
     ex->counters->calls[op]++;
     ex->counters->time_ns[op] += iso_clock_ns() - start_ns;
     ex->counters->op_bytes[op] += n_bytes;
+    if (ex->is_aside) ex->beside.op = op;
+    ex->is_aside = false;
 }
 
 static void count_executed(iso_exec *ex, iso_op op, int64_t flops) {

@@ -29,6 +29,7 @@
 #include "base/threads.h"
 #include "tensor/tensor.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -74,6 +75,21 @@ typedef struct iso_counters {
 
 typedef struct iso_kernels iso_kernels;
 
+/* Does numbers [first, first + n), each by itself. */
+typedef void (*iso_numbers_fn)(const void *job, int64_t first, int64_t n);
+
+#define ISO_BESIDE_STREAMS 4
+
+/* Such work, to be done beside products: iso_exec_aside. */
+typedef struct iso_beside {
+    iso_numbers_fn fn; /* NULL: none */
+    iso_op op;
+    int64_t n;
+    _Atomic(int64_t) n_claimed;               /* from the front; may pass n */
+    const float *streams[ISO_BESIDE_STREAMS]; /* (n) each: what it reads */
+    _Alignas(ISO_ALIGN_BYTES) char job[128];
+} iso_beside;
+
 /* Where operations run. One per trainer; not shared between threads. */
 typedef struct iso_exec {
     const iso_kernels *kernels;
@@ -83,6 +99,8 @@ typedef struct iso_exec {
     iso_arena scratch;
     bool measuring;         /* dry run: kernels take scratch and return */
     iso_counters *counters; /* borrowed, never NULL */
+    bool is_aside;          /* the next operation, or this one */
+    iso_beside beside;
 } iso_exec;
 
 /* Which kernels an operation runs on with the fast backend: "cpu", or "ref" where there is none. */
@@ -103,6 +121,22 @@ const char *iso_exec_isa(iso_dtype dtype);
 /* Runs pieces on the exec's pool, or in order on the calling thread. */
 void iso_exec_pieces(const iso_exec *exec, int64_t n_pieces, iso_piece_fn fn, void *ctx);
 int iso_exec_n_threads(const iso_exec *exec);
+
+/* The next operation may be done beside those after it, until iso_exec_join: nothing that it reads
+ * may be written till then, nothing that it writes touched. AdamW can: it takes as long as memory
+ * takes, which a product hardly needs, so a product fetches some of its numbers while it
+ * multiplies, and updates them when they are in the cache. The time that this takes is then the
+ * product's; operations, backends and machines without such products do it at once, or in
+ * iso_exec_join. The bits are the same in any case. */
+void iso_exec_aside(iso_exec *exec);
+void iso_exec_join(iso_exec *exec);
+
+/* For kernels. Runs fn over n numbers, or has it run beside. */
+void iso_exec_numbers(iso_exec *exec, int64_t n, const float *const streams[ISO_BESIDE_STREAMS],
+                      iso_numbers_fn fn, const void *job, size_t job_bytes);
+/* Claims up to n of the numbers that are to be done beside, for the calling thread to do: how many,
+ * from *first on. */
+int64_t iso_exec_claim(iso_exec *exec, int64_t n, int64_t *first);
 
 /* Attention's fixed description. slopes: (A) positive ALiBi slopes, or NULL for none (RoPE). */
 typedef struct iso_attention {

@@ -106,6 +106,7 @@ static void tear_down(loop *run) {
 /* --- checkpoints --- */
 
 static iso_checkpoint checkpoint_of(loop *run) {
+    iso_trainer_settle(run->trainer);
     return (iso_checkpoint){.identity = {.config_hash = run->config_hash,
                                          .data_hash = run->dataset.hash,
                                          .tokenizer_hash = run->dataset.tokenizer_hash,

@@ -2,6 +2,10 @@
  *
  * Decoupled weight decay on matrices only (params.h, I1: they come first), bias-corrected moments,
  * clipping by the norm over all gradients: scale = clip / norm where norm > clip.
+ *
+ * An update costs what memory costs, and a forward hardly needs memory: so matrices of all layers
+ * but the first are left for the model's next forward, which updates each beside the layer before
+ * it (model.h, iso_model_update_ahead), or for iso_optimizer_finish, whichever comes first.
  */
 #ifndef ISO_TRAIN_OPTIMIZER_H
 #define ISO_TRAIN_OPTIMIZER_H
@@ -13,6 +17,8 @@ typedef struct iso_optimizer {
     iso_model *model; /* borrowed */
     iso_arena arena;
     void *exp_avg, *exp_avg_sq; /* (params.n_elements) each */
+    iso_adamw late;             /* the last step's update, which matrices of the layers */
+    int64_t first_late;         /* from this one on still wait for; L: of none */
 } iso_optimizer;
 
 iso_status iso_optimizer_create(iso_optimizer *out, iso_model *model);
@@ -23,8 +29,11 @@ void iso_optimizer_release(iso_optimizer *optimizer);
 
 /* The norm over all gradients; not finite if any of them is not. */
 double iso_optimizer_grad_norm(iso_optimizer *optimizer);
-/* Update number `step` (counted from 1) with the gradients as they are. */
+/* Update number `step` (counted from 1) with the gradients as they are: they must stay until it is
+ * finished. */
 void iso_optimizer_step(iso_optimizer *optimizer, const iso_train_config *train, int64_t step,
                         double lr, double grad_norm);
+/* Does what is left of it: before anybody but a forward looks at weights or moments. */
+void iso_optimizer_finish(iso_optimizer *optimizer);
 
 #endif

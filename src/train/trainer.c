@@ -136,6 +136,13 @@ void iso_trainer_gradients(iso_trainer *trainer, const int32_t *inputs, const in
     if (trainer->is_moe) summarise_routing(trainer, result);
 }
 
+void iso_trainer_settle(iso_trainer *trainer) {
+    if (!trainer->optimizer.model) return;
+    trainer->exec.counters = &trainer->train_counters;
+    iso_optimizer_finish(&trainer->optimizer);
+    trainer->exec.counters = &trainer->other_counters;
+}
+
 /* The first parameter whose gradient is not finite, for the message. */
 static const char *bad_gradient(const iso_trainer *trainer) {
     const iso_params *params = &trainer->model->params;

@@ -52,15 +52,19 @@ iso_status iso_trainer_create(iso_trainer **out, const iso_config *config, const
 void iso_trainer_free(iso_trainer *trainer);
 
 /* Step `step` (counted from 1) on one batch: inputs and targets (batch_size,S). ISO_ERR_NONFINITE
- * names the step and what was not finite; nothing was updated then. */
+ * names the step and what was not finite; nothing was updated then. Of weights and moments a part
+ * is updated by the next forward, or by iso_trainer_settle (optimizer.h). */
 iso_status iso_trainer_step(iso_trainer *trainer, int64_t step, const int32_t *inputs,
                             const int32_t *targets, iso_step_result *result);
+/* Brings weights and moments up to date: before anybody but a forward looks at them. */
+void iso_trainer_settle(iso_trainer *trainer);
 /* The same up to the gradients: no clipping, no update. */
 void iso_trainer_gradients(iso_trainer *trainer, const int32_t *inputs, const int32_t *targets,
                            iso_step_result *result);
 
 /* The model's tensors (Hugging Face names), and the optimizer's (exp_avg.NAME, exp_avg_sq.NAME), as
- * lists that point into the trainer's memory. The caller frees each with iso_tensor_list_free. */
+ * lists that point into the trainer's memory; iso_trainer_settle before they are read. The caller
+ * frees each with iso_tensor_list_free. */
 typedef struct iso_tensor_list {
     iso_safetensor *tensors;
     char *names; /* NULL, or the memory of made-up names */

@@ -182,6 +182,7 @@ static void check_step(const iso_shape *shape, const char *backend, iso_dtype dt
     tiny_check(iso_trainer_create(&trainer, &config, backend, dtype, true));
     tiny_batch(inputs, targets, B, S, shape->vocab_size, 1);
     tiny_check(iso_trainer_step(trainer, 1, inputs, targets, &result));
+    iso_trainer_settle(trainer);
     check_flops(&trainer->train_counters, shape, B * S);
     check_ops(trainer, dtype);
     check_norm(trainer, dtype, result.grad_norm);

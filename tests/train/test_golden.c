@@ -188,6 +188,7 @@ static void test_double_follows_reference(void **state) {
         check_value(&g, i, "lr", result.lr);
         if (trainer->is_moe) check_value(&g, i, "aux_loss", result.aux_loss);
     }
+    iso_trainer_settle(trainer);
     check_tensors(&g, trainer, "final", trainer->model->weights, 1e-9);
     iso_trainer_free(trainer);
     golden_close(&g);

@@ -157,6 +157,8 @@ static iso_shape odd_shape(iso_layout layout) {
 }
 
 static void check_same_bits(const bench *got, const bench *want, int n_threads) {
+    iso_trainer_settle(got->trainer);
+    iso_trainer_settle(want->trainer);
     const iso_model *model = want->trainer->model;
     size_t n_bytes =
         (size_t)(model->params.n_elements * iso_dtype_bytes(want->trainer->exec.dtype));
@@ -353,6 +355,42 @@ static void test_one_expert_is_dense(void **state) {
 
 /* ---- steps that must be refused ---- */
 
+/* ---- updates left for the next forward (optimizer.h) ---- */
+
+/* One run that leaves them, one that brings weights up to date after every step. */
+static void check_late_updates(const iso_shape *shape, int n_threads, iso_precision precision) {
+    iso_config config = tiny_config(shape, 8, 4, n_threads);
+    config.train.precision = precision;
+    bench late, settled;
+    bench_open(&late, &config, "cpu", ISO_F32);
+    bench_open(&settled, &config, "cpu", ISO_F32);
+    int64_t L = shape->num_hidden_layers;
+    for (int64_t step = 1; step <= 3; step++) {
+        bench_step(&late, step);
+        bench_step(&settled, step);
+        assert_int_equal(late.trainer->optimizer.first_late, 1);
+        iso_trainer_settle(settled.trainer);
+        assert_int_equal(settled.trainer->optimizer.first_late, L);
+    }
+    /* A forward is as good as settling. */
+    iso_model_forward(late.trainer->model, late.inputs, 1);
+    assert_int_equal(late.trainer->optimizer.first_late, L);
+    check_same_bits(&late, &settled, n_threads);
+    bench_close(&late);
+    bench_close(&settled);
+}
+
+static void test_late_updates(void **state) {
+    static const iso_layout layouts[2] = {ISO_LAYOUT_DENSE, ISO_LAYOUT_INTERLEAVE};
+    for (int i = 0; i < 2; i++)
+        for (int n_threads = 1; n_threads <= 3; n_threads++) {
+            iso_shape wide = wide_shape(layouts[i]), odd = odd_shape(layouts[i]);
+            check_late_updates(&wide, n_threads, ISO_PRECISION_FP32);
+            check_late_updates(&odd, n_threads, ISO_PRECISION_FP32);
+            if (has_bf16()) check_late_updates(&wide, n_threads, ISO_PRECISION_BF16);
+        }
+}
+
 static void *copy_of(const void *data, int64_t n_bytes) {
     void *out = tiny_malloc(n_bytes, 1);
     memcpy(out, data, (size_t)n_bytes);
@@ -369,6 +407,7 @@ static void check_refused(bench *b, bench *untouched, const iso_param *p, double
     void *state[3] = {trainer->model->weights, trainer->optimizer.exp_avg,
                       trainer->optimizer.exp_avg_sq};
     void *before[3];
+    iso_trainer_settle(trainer);
     double healthy = tiny_get(trainer->model->weights, dtype, i);
     tiny_set(trainer->model->weights, dtype, i, x);
     for (int j = 0; j < 3; j++) before[j] = copy_of(state[j], n_bytes);
@@ -448,6 +487,7 @@ static void test_gaps_stay_zero(void **state) {
     bench b;
     bench_open(&b, &config, "cpu", ISO_F32);
     for (int64_t step = 1; step <= 3; step++) bench_step(&b, step);
+    iso_trainer_settle(b.trainer);
     const iso_params *params = &b.trainer->model->params;
     char *taken = tiny_malloc(params->n_elements, 1);
     int64_t n_gaps = 0;
@@ -474,6 +514,7 @@ int main(void) {
         cmocka_unit_test(test_one_expert_is_dense),
         cmocka_unit_test(test_nonfinite_changes_nothing),
         cmocka_unit_test(test_infinite_norm_changes_nothing),
+        cmocka_unit_test(test_late_updates),
         cmocka_unit_test(test_gaps_stay_zero),
     };
     return cmocka_run_group_tests_name("invariants", tests, NULL, NULL);

@@ -31,6 +31,7 @@ typedef struct grouped_job {
     int64_t N, K; /* of each product; of the weight gradient rows and columns of dw */
     bool is_half, is_transposed, accumulate, by_columns;
     double *squares; /* of each piece of dw */
+    iso_exec *exec;
 } grouped_job;
 
 static cpu_matrix matrix_of(iso_tensor t, bool by_token, const iso_routing *rt) {
@@ -65,6 +66,7 @@ static void rows_piece(void *ctx, int64_t i_piece, int i_thread) {
     else
         cpu_pack_rows(packed, job->is_half, &w_rows, 0, job->K, job->N, 0, job->K);
     cpu_product p = {.M = at.n, .N = job->N, .K = job->K, .is_half = job->is_half, .b = packed};
+    p.exec = job->exec;
     p.a = job->a.data, p.a_ld = job->K;
     if (job->a.is_half != job->is_half) {
         cpu_convert_rows(packed + job->a_at, job->is_half, &job->a, at.first, at.n, job->K);
@@ -91,7 +93,7 @@ static void rows_piece(void *ctx, int64_t i_piece, int i_thread) {
 static void run_products(iso_exec *ex, grouped_job *job, const iso_routing *rt) {
     int64_t mark = iso_arena_mark(&ex->scratch), n_threads = iso_exec_n_threads(ex);
     int64_t max_pieces = rt->E + rt->T * rt->K / BLOCK_ROWS;
-    job->is_half = ex->narrow == ISO_BF16;
+    job->is_half = ex->narrow == ISO_BF16, job->exec = ex;
     job->a_at = cpu_strips_words(job->K, job->N, job->is_half) * 4;
     job->thread_bytes = job->a_at;
     if (job->a.is_half != job->is_half) job->thread_bytes += BLOCK_ROWS * job->K * 4;

@@ -28,6 +28,7 @@ typedef struct linear_job {
     int64_t n_panels, n_pieces;                       /* of its rows */
     double *squares;                                  /* of each of these pieces */
     bool is_half, is_transposed, accumulate, is_last; /* is_last: of the chunks */
+    iso_exec *exec;
 } linear_job;
 
 static cpu_matrix matrix_of(iso_tensor t) {
@@ -64,7 +65,7 @@ static void rows_piece(void *ctx, int64_t i_piece, int i_thread) {
     const linear_job *job = ctx;
     int64_t row = i_piece * BLOCK_ROWS, at = row * job->N;
     cpu_product p = {.M = cpu_min(BLOCK_ROWS, job->M - row), .N = job->N, .K = job->K};
-    p.is_half = job->is_half, p.b = p.next_b = job->packed;
+    p.is_half = job->is_half, p.b = p.next_b = job->packed, p.exec = job->exec;
     p.a = (const char *)job->a.data + row * job->K * (job->a.is_half ? 2 : 4), p.a_ld = job->K;
     if (job->a.is_half != job->is_half) {
         char *converted = job->scratch + i_thread * job->thread_bytes;
@@ -81,7 +82,7 @@ static void rows_piece(void *ctx, int64_t i_piece, int i_thread) {
 /* job->out (M,N) = base + a (M,K) B, B from the weights. */
 static void run_product(iso_exec *ex, linear_job *job) {
     int64_t mark = iso_arena_mark(&ex->scratch);
-    job->n_threads = iso_exec_n_threads(ex);
+    job->exec = ex, job->n_threads = iso_exec_n_threads(ex);
     job->packed = iso_arena_take(&ex->scratch, cpu_strips_words(job->K, job->N, job->is_half), 4);
     job->thread_bytes = BLOCK_ROWS * job->K * 4;
     if (job->a.is_half != job->is_half)

@@ -186,8 +186,9 @@ typedef struct fetch {
     int64_t n_bytes; /* with each tile */
 } fetch;
 
-static fetch fetch_of(const cpu_product *p) {
+static fetch fetch_of(const cpu_product *p, bool has_beside) {
     int64_t n_tiles = cpu_n_strips(p->N) * cpu_ceil_div(p->M, PANEL_ROWS), n_bytes = 0;
+    if (has_beside) n_tiles = cpu_max(1, n_tiles / 2);
     for (int i = 0; i < CPU_AHEAD; i++) n_bytes += p->ahead[i].row_bytes * p->ahead[i].n_rows;
     return (fetch){.region = p->ahead,
                    .end = p->ahead + CPU_AHEAD,
@@ -220,6 +221,54 @@ static void fetch_some(fetch *f, tile *t) {
     }
 }
 
+/* Work beside a product (iso_exec_aside): with each strip some numbers, fetched by every second
+ * tile and done when the strip is. */
+typedef struct numbers {
+    const iso_beside *work;
+    int64_t first, end;
+    int64_t n_strip; /* whole lines of the cache */
+} numbers;
+
+#define LINE_NUMBERS 16
+/* FLOPs beside which a number is fetched and done without being noticed. */
+#define FLOPS_BESIDE 1024
+/* Tiles that fetch a stream's share for a strip. */
+static int64_t tiles_per_stream(int64_t n_tiles) {
+    return (n_tiles + 1) / 2 / ISO_BESIDE_STREAMS;
+}
+
+static numbers claim_numbers(const cpu_product *p) {
+    numbers beside = {.work = NULL};
+    if (!p->exec || !p->exec->beside.fn) return beside;
+    int64_t n_strips = cpu_n_strips(p->N), n_rows = cpu_min(p->M, MAX_ROWS);
+    int64_t n_tiles = cpu_ceil_div(n_rows, PANEL_ROWS);
+    int64_t n = 2 * n_rows * p->K * p->N / n_strips / FLOPS_BESIDE;
+    int64_t most = LINE_NUMBERS * cpu_words(p->K, p->is_half) * tiles_per_stream(n_tiles);
+    beside.n_strip = cpu_min(n, most) / LINE_NUMBERS * LINE_NUMBERS;
+    n = beside.n_strip * n_strips * cpu_ceil_div(p->M, MAX_ROWS);
+    n = n > 0 ? iso_exec_claim(p->exec, n, &beside.first) : 0;
+    if (n > 0) beside.work = &p->exec->beside;
+    beside.end = beside.first + n;
+    return beside;
+}
+
+/* Tile i of n_tiles, an even one, fetches its share of what is done after this strip. */
+static void fetch_numbers(const numbers *beside, tile *t, int64_t i, int64_t n_tiles) {
+    int64_t n_parts = tiles_per_stream(n_tiles), i_stream = i / 2 / cpu_max(1, n_parts);
+    t->ahead = stream_of(t->rows[0], 0, t->n_words);
+    if (n_parts == 0 || i_stream >= ISO_BESIDE_STREAMS) return;
+    int64_t n = cpu_min(beside->n_strip, beside->end - beside->first);
+    int64_t share = cpu_ceil_div(n, n_parts * LINE_NUMBERS) * LINE_NUMBERS;
+    const float *from = beside->work->streams[i_stream] + beside->first;
+    t->ahead = stream_of(from + i / 2 % n_parts * share, share * (int64_t)sizeof *from, t->n_words);
+}
+
+static void do_numbers(numbers *beside, int64_t n) {
+    n = cpu_min(n, beside->end - beside->first);
+    if (n > 0) beside->work->fn(beside->work->job, beside->first, n);
+    beside->first += n;
+}
+
 /* Tile i of n fetches its share of the next strip of B. */
 static void fetch_strip(tile *t, const float *strip, int64_t width, int64_t i, int64_t n) {
     int64_t share = cpu_ceil_div(width * t->n_words * 4, n * 64) * 64;
@@ -227,8 +276,8 @@ static void fetch_strip(tile *t, const float *strip, int64_t width, int64_t i, i
 }
 
 /* Rows [first, first + n) of C: strip by strip, so that each is in the cache for all tiles. */
-static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64_t n,
-                          fetch *ahead) {
+static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64_t n, fetch *ahead,
+                          numbers *beside) {
     const char *rows[MAX_ROWS];
     tile t = {.n_words = cpu_words(p->K, p->is_half), .c_ld = p->c_ld};
     t.step_bytes = p->a_in_panels ? PANEL_ROWS * 4 : 4;
@@ -251,10 +300,14 @@ static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64
             t.next_tile = i + PANEL_ROWS < n ? PANEL_ROWS : 0;
             t.c = (char *)p->c + at * (p->c_is_half ? 2 : 4);
             t.base = p->base ? p->base + at : NULL;
-            fetch_some(ahead, &t);
+            if (beside->work && i / PANEL_ROWS % 2 == 0)
+                fetch_numbers(beside, &t, i / PANEL_ROWS, n_tiles);
+            else
+                fetch_some(ahead, &t);
             fetch_strip(&t, next ? next : t.b, next ? next_width : 0, i / PANEL_ROWS, n_tiles);
             run(&t, (end - col) / VEC_LANES);
         }
+        if (beside->work) do_numbers(beside, beside->n_strip);
     }
 }
 
@@ -264,9 +317,11 @@ void cpu_multiply(const cpu_product *p) {
     if (p->is_half) run = p->c_is_half ? run_half_to_half : run_half;
 #endif
     ISO_ASSERT(run != run_float || (!p->is_half && !p->c_is_half));
-    fetch ahead = fetch_of(p);
+    numbers beside = claim_numbers(p);
+    fetch ahead = fetch_of(p, beside.work != NULL);
     for (int64_t i = 0; i < p->M; i += MAX_ROWS)
-        multiply_rows(p, run, i, cpu_min(MAX_ROWS, p->M - i), &ahead);
+        multiply_rows(p, run, i, cpu_min(MAX_ROWS, p->M - i), &ahead, &beside);
+    if (beside.work) do_numbers(&beside, beside.end - beside.first);
 }
 
 static int64_t memory_row(const cpu_matrix *in, int64_t row) {

@@ -67,6 +67,7 @@ typedef struct cpu_product {
     /* What this thread will read next, as far as one can tell: fetched meanwhile, a little with
      * every tile. */
     cpu_region ahead[CPU_AHEAD];
+    iso_exec *exec; /* whose work beside it is done between strips; NULL: none */
 } cpu_product;
 
 /* Words of a packed B (K,N), and of a packed A (M,K). */

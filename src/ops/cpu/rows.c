@@ -142,6 +142,9 @@ static void norm_fwd(iso_exec *ex, iso_tensor y, iso_tensor rstd, iso_tensor x, 
     run_rows(ex, &job, norm_fwd_piece);
 }
 
+/* In a piece of norm_bwd, which has its own sum. */
+#define NORM_ROWS 64
+
 /* dx += r (w dy - x r^2 mean(w dy x)); the piece's own row of out2 = sum of dy x r. */
 VEC_INLINE void norm_bwd_rows(const rows_job *job, bool is_half, int64_t i_piece) {
     int64_t H = job->H;
@@ -184,7 +187,7 @@ static void norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dx_copy, iso_tensor
     rows_job job = {.out = dx.data, .act_out = dx_copy.data, .a = dy.data, .b = x.data};
     job.act_out2 = y.data, job.is_half = ex->narrow == ISO_BF16;
     job.c = rstd.data, job.d = w.data;
-    job.n_rows = T, job.H = H, job.block_rows = cpu_block_rows(H);
+    job.n_rows = T, job.H = H, job.block_rows = NORM_ROWS;
     int64_t n_pieces = cpu_ceil_div(T, job.block_rows), mark = iso_arena_mark(&ex->scratch);
     float *partial = job.out2 = iso_arena_take(&ex->scratch, n_pieces * H, sizeof(float));
     if (!ex->measuring) {
