@@ -1,7 +1,7 @@
 /* blocks.h - the two halves of a layer, private to src/model.
  *
  * Every function works on the model's current micro-batch: T = B*S rows of one layer's activations.
- * Backward functions take the residual stream's gradient in temps.d_stream and add to it in place.
+ * Backward functions add to the residual stream's gradient (iso_model_d_stream).
  */
 #ifndef ISO_MODEL_BLOCKS_H
 #define ISO_MODEL_BLOCKS_H
@@ -25,10 +25,13 @@ double *iso_model_grad_square(const iso_model *model, iso_field field, int64_t l
 void iso_model_bwd_weight(iso_model *model, iso_field field, int64_t layer, iso_tensor dy,
                           iso_tensor x, iso_component component);
 
-/* The residual stream's gradient as products read it, and what norm_bwd leaves it in: the copy, or
- * d_stream itself and nothing. */
+/* The residual stream's gradient (T,H) as products read it, narrow. */
 iso_tensor iso_model_d_stream(const iso_model *model, int64_t T);
-iso_tensor iso_model_d_copy(const iso_model *model, int64_t T);
+/* Adds to it what reaches it through a norm, from temps.d_norm; norm (T,H) narrow = the norm's
+ * output again, data NULL: not. From now on iso_model_d_stream is the sum; who reads it in what
+ * goes on beside this (iso_exec_aside) has asked for it before. */
+void iso_model_norm_bwd(iso_model *model, iso_field field, int64_t layer, iso_tensor norm,
+                        iso_tensor x, iso_tensor rstd);
 
 /* middle = x + o(attention(norm1 x)) */
 void iso_attention_block_fwd(iso_model *model, int64_t layer, iso_tensor x, int64_t B);
@@ -38,18 +41,32 @@ void iso_attention_block_bwd(iso_model *model, int64_t layer, iso_tensor x, int6
 void iso_dense_block_fwd(iso_model *model, int64_t layer, int64_t T);
 void iso_dense_block_bwd(iso_model *model, int64_t layer, int64_t T);
 
-/* A SwiGLU of width F from `fields` = gate: y = residual + down(...), keeping gate_up. */
-void iso_ffn_fwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int64_t T,
-                 iso_component component);
-/* temps.d_norm = or += the gradient of the SwiGLU's input, from temps.d_stream; the gradient of
- * gate and up stays in temps.d_wide. */
-void iso_ffn_bwd(iso_model *model, int64_t layer, iso_field gate, int64_t F, int64_t T,
-                 iso_component component, bool accumulate);
-/* From temps.d_norm to temps.d_stream, and norm2's output is in temps.norm again. */
+/* A SwiGLU of width F on all T tokens of a layer: a dense layer's, or a shared expert. */
+typedef struct iso_ffn {
+    iso_model *model;
+    int64_t layer, F, T;
+    iso_field gate; /* its weights' first field */
+    iso_component component;
+} iso_ffn;
+
+/* Forward, operation by operation, so that they can go beside others: gate_up from temps.norm;
+ * temps.hidden; out = middle + down. */
+void iso_ffn_gate_up(const iso_ffn *f);
+void iso_ffn_swiglu(const iso_ffn *f);
+void iso_ffn_down(const iso_ffn *f);
+/* Backward: temps.d_hidden from the residual stream's gradient; temps.d_wide (of gate and up) and
+ * temps.hidden again; temps.d_norm = or += ; the gradients of the weights, of down with the
+ * residual stream's gradient as iso_ffn_d_hidden has read it, of gate and up with temps.norm. */
+void iso_ffn_d_hidden(const iso_ffn *f);
+void iso_ffn_d_swiglu(const iso_ffn *f);
+void iso_ffn_d_norm(const iso_ffn *f, bool accumulate);
+void iso_ffn_dw_down(const iso_ffn *f, iso_tensor d);
+void iso_ffn_dw_gate_up(const iso_ffn *f);
+
+/* temps.norm from middle. */
+void iso_norm2_fwd(iso_model *model, int64_t layer, int64_t T);
+/* From temps.d_norm to the residual stream's gradient; norm2's output is in temps.norm again. */
 void iso_norm2_bwd(iso_model *model, int64_t layer, int64_t T);
-/* The gradient of the weights of gate and up, from temps.d_wide and temps.norm. */
-void iso_ffn_bwd_gate(iso_model *model, int64_t layer, iso_field gate, int64_t F, int64_t T,
-                      iso_component component);
 
 /* out = middle + sum of gated experts + shared expert. With n_groups > 0 the balance loss is taken
  * into group_loss and aux_grad, scaled by aux_scale (coefficient included). */

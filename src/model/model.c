@@ -31,14 +31,29 @@ iso_tensor iso_model_act(const iso_model *model, void *data, int64_t rows, int64
     return iso_tensor_2d(data, model->exec->narrow, rows, cols);
 }
 
-iso_tensor iso_model_d_copy(const iso_model *model, int64_t T) {
+static iso_tensor d_stream(const iso_model *model, int i, int64_t T) {
+    return iso_model_mat(model, model->temps.d_stream[i], T, model->shape.hidden_size);
+}
+
+static iso_tensor d_copy(const iso_model *model, int i, int64_t T) {
     if (model->exec->narrow == model->exec->dtype) return iso_no_tensor();
-    return iso_model_act(model, model->temps.d_copy, T, model->shape.hidden_size);
+    return iso_model_act(model, model->temps.d_copy[i], T, model->shape.hidden_size);
 }
 
 iso_tensor iso_model_d_stream(const iso_model *model, int64_t T) {
-    if (model->exec->narrow != model->exec->dtype) return iso_model_d_copy(model, T);
-    return iso_model_mat(model, model->temps.d_stream, T, model->shape.hidden_size);
+    int i = model->temps.i_d;
+    return model->exec->narrow == model->exec->dtype ? d_stream(model, i, T) : d_copy(model, i, T);
+}
+
+void iso_model_norm_bwd(iso_model *model, iso_field field, int64_t layer, iso_tensor norm,
+                        iso_tensor x, iso_tensor rstd) {
+    int64_t T = x.dims[0], H = x.dims[1];
+    int before = model->temps.i_d, after = 1 - before;
+    iso_norm_bwd(model->exec, d_stream(model, after, T), d_stream(model, before, T),
+                 d_copy(model, after, T), norm, iso_model_grad(model, field, layer, H, 0),
+                 iso_model_mat(model, model->temps.d_norm, T, H), x, rstd,
+                 iso_model_weight(model, field, layer, H, 0));
+    model->temps.i_d = after;
 }
 
 static iso_tensor param_view(const iso_model *model, void *base, iso_field field, int64_t layer,
@@ -121,8 +136,11 @@ static void place_temps(iso_model *model) {
     temps->norm = take_act(model, T * H);
     temps->hidden = take_act(model, T * F);
     if (!model->trains) return;
-    temps->d_stream = take(model, T * H);
-    if (model->exec->narrow != model->exec->dtype) temps->d_copy = take_act(model, T * H);
+    bool has_copies = model->exec->narrow != model->exec->dtype;
+    for (int i = 0; i < 2; i++) {
+        temps->d_stream[i] = i == 0 || !has_copies ? take(model, T * H) : temps->d_stream[0];
+        if (has_copies) temps->d_copy[i] = take_act(model, T * H);
+    }
     temps->d_norm = take(model, T * H);
     temps->d_wide = take_act(model, T * max_i64(3 * H, 2 * F));
     temps->d_hidden = take_act(model, T * max_i64(H, F));
@@ -188,7 +206,10 @@ static double forward(iso_model *model, const int32_t *inputs, int64_t B, int64_
             iso_moe_block_fwd(model, i, T, n_groups, aux_scale);
             for (int64_t g = 0; g < n_groups && !model->exec->measuring; g++)
                 aux_sum += model->group_loss[g];
-            if (model->on_routed) model->on_routed(model->on_routed_ctx, model, i);
+            if (model->on_routed) {
+                iso_exec_flush(model->exec);
+                model->on_routed(model->on_routed_ctx, model, i);
+            }
         } else {
             iso_dense_block_fwd(model, i, T);
         }
@@ -198,6 +219,7 @@ static double forward(iso_model *model, const int32_t *inputs, int64_t B, int64_
     iso_norm_fwd(model->exec, iso_model_mat(model, model->final_norm, T, H),
                  iso_model_vec(model, model->final_rstd, T), x,
                  iso_model_weight(model, ISO_FIELD_FINAL_NORM, -1, H, 0), s->rms_norm_eps);
+    iso_exec_flush(model->exec);
     return aux_sum;
 }
 
@@ -210,18 +232,17 @@ static void backward(iso_model *model, const int32_t *inputs, const int32_t *tar
     const iso_shape *s = &model->shape;
     iso_exec *ex = model->exec;
     int64_t T = B * s->max_position_embeddings, H = s->hidden_size, L = s->num_hidden_layers;
-    iso_tensor d = iso_model_mat(model, model->temps.d_stream, T, H);
     iso_tensor d_norm = iso_model_mat(model, model->temps.d_norm, T, H);
     iso_head_loss(ex, nats, d_norm, iso_model_grad(model, head_field(model), -1, s->vocab_size, H),
                   iso_model_mat(model, model->final_norm, T, H),
                   iso_model_weight(model, head_field(model), -1, s->vocab_size, H), targets,
                   token_scale);
-    if (!ex->measuring) memset(d.data, 0, (size_t)(T * H * iso_dtype_bytes(ex->dtype)));
-    iso_norm_bwd(ex, d, iso_model_d_copy(model, T), iso_no_tensor(),
-                 iso_model_grad(model, ISO_FIELD_FINAL_NORM, -1, H, 0), d_norm,
-                 iso_model_mat(model, model->layers[L - 1].out, T, H),
-                 iso_model_vec(model, model->final_rstd, T),
-                 iso_model_weight(model, ISO_FIELD_FINAL_NORM, -1, H, 0));
+    if (!ex->measuring)
+        memset(d_stream(model, model->temps.i_d, T).data, 0,
+               (size_t)(T * H * iso_dtype_bytes(ex->dtype)));
+    iso_model_norm_bwd(model, ISO_FIELD_FINAL_NORM, -1, iso_no_tensor(),
+                       iso_model_mat(model, model->layers[L - 1].out, T, H),
+                       iso_model_vec(model, model->final_rstd, T));
     for (int64_t i = L - 1; i >= 0; i--) {
         void *x = i > 0 ? model->layers[i - 1].out : model->embedded;
         if (iso_shape_layer_is_moe(s, i))
@@ -230,7 +251,8 @@ static void backward(iso_model *model, const int32_t *inputs, const int32_t *tar
             iso_dense_block_bwd(model, i, T);
         iso_attention_block_bwd(model, i, iso_model_mat(model, x, T, H), B);
     }
-    iso_embed_bwd(ex, iso_model_grad(model, ISO_FIELD_EMBED, -1, s->vocab_size, H), d, inputs);
+    iso_embed_bwd(ex, iso_model_grad(model, ISO_FIELD_EMBED, -1, s->vocab_size, H),
+                  d_stream(model, model->temps.i_d, T), inputs);
 }
 
 typedef struct zero_job {

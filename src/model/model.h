@@ -32,9 +32,13 @@ typedef struct iso_layer_acts {
  * hidden, d_wide, d_hidden, and those from expert_hidden on. */
 typedef struct iso_model_temps {
     void *norm, *hidden; /* (T,H) norm1, then norm2; (T,F) of the widest FFN, shared experts too */
-    void *d_stream, *d_norm, *d_wide, *d_hidden; /* (T,H) (T,H) (T,max) (T,max) */
-    void *d_copy;              /* (T,H) narrow copy of d_stream, NULL where that is narrow itself */
-    void *logits, *d_row_gate; /* (T,E) (R) */
+    void *d_norm, *d_wide, *d_hidden; /* (T,H) (T,max) (T,max) */
+    /* (T,H) the residual stream's gradient before and after the norm that adds to it: gradients of
+     * weights still read the one when the other is written; now it is i_d. Where that is not narrow
+     * there is one, and narrow copies before and after; else no copies. */
+    void *d_stream[2], *d_copy[2];
+    int i_d;
+    void *logits, *d_row_gate;                /* (T,E) (R) */
     void *expert_hidden, *expert_out;         /* (R,De) (R,H) */
     void *d_expert_gate_up, *d_expert_hidden; /* (R,2De) (R,De) */
 } iso_model_temps;

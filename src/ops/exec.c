@@ -2,6 +2,7 @@
 #include "ops/ops.h"
 
 #include "base/clock.h"
+#include "ops/chain.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -82,12 +83,17 @@ iso_status iso_exec_create(iso_exec *out, const char *backend, iso_dtype dtype, 
                       .counters = counters};
     ISO_TRY(check_dtype(backend, dtype));
     iso_kernels *kernels = calloc(1, sizeof *kernels);
-    if (!kernels) return iso_fail(ISO_ERR_MEMORY, "cannot allocate the table of kernels");
+    out->kernels = kernels;
+    out->chain = aligned_alloc(ISO_ALIGN_BYTES, sizeof *out->chain);
+    if (!kernels || !out->chain) {
+        iso_exec_release(out);
+        return iso_fail(ISO_ERR_MEMORY, "cannot allocate the table of kernels");
+    }
+    memset(out->chain, 0, sizeof *out->chain);
     if (dtype == ISO_F64)
         iso_kernels_init_ref_f64(kernels);
     else
         iso_kernels_init_ref_f32(kernels);
-    out->kernels = kernels;
     iso_arena_init(&out->scratch);
     iso_status status = ISO_OK;
     /* A processor older than 2009 keeps the reference kernels. */
@@ -112,15 +118,21 @@ iso_status iso_exec_start(iso_exec *exec) {
 void iso_exec_release(iso_exec *exec) {
     iso_arena_release(&exec->scratch);
     free((void *)exec->kernels);
+    free(exec->chain);
     *exec = (iso_exec){0};
 }
 
-void iso_exec_pieces(const iso_exec *exec, int64_t n_pieces, iso_piece_fn fn, void *ctx) {
+static void run_pieces(const iso_exec *exec, int64_t n_pieces, iso_piece_fn fn, void *ctx) {
     if (exec->pool) {
         iso_pool_run(exec->pool, n_pieces, fn, ctx);
         return;
     }
     for (int64_t i = 0; i < n_pieces; i++) fn(ctx, i, 0);
+}
+
+void iso_exec_pieces(const iso_exec *exec, int64_t n_pieces, iso_piece_fn fn, void *ctx) {
+    ISO_ASSERT(!exec->chain->is_open); /* it holds back what should have been done before */
+    run_pieces(exec, n_pieces, fn, ctx);
 }
 
 int iso_exec_n_threads(const iso_exec *exec) {
@@ -145,8 +157,8 @@ static void run_numbers(const iso_exec *exec, int64_t first, int64_t end, iso_nu
                         const void *job) {
     numbers_job numbers = {fn, job, first, end};
     if (first < end)
-        iso_exec_pieces(exec, (end - first + NUMBERS_PIECE - 1) / NUMBERS_PIECE, numbers_piece,
-                        &numbers);
+        run_pieces(exec, (end - first + NUMBERS_PIECE - 1) / NUMBERS_PIECE, numbers_piece,
+                   &numbers);
 }
 
 void iso_exec_aside(iso_exec *exec) {

@@ -1,6 +1,7 @@
 #include "ops/ops.h"
 
 #include "base/clock.h"
+#include "ops/chain.h"
 
 static const char *const op_names[ISO_OP_N] = {
     "embed_fwd",
@@ -41,7 +42,8 @@ static int64_t bytes(const iso_tensor *t) {
 /* n_bytes: every operand read or written once, what is added to twice. */
 static void op_end(iso_exec *ex, iso_op op, int64_t start_ns, int64_t n_bytes) {
     ex->counters->calls[op]++;
-    ex->counters->time_ns[op] += iso_clock_ns() - start_ns;
+    ex->counters->time_ns[op] += iso_clock_ns() - start_ns - ex->chain->run_ns;
+    ex->chain->run_ns = 0;
     ex->counters->op_bytes[op] += n_bytes;
     if (ex->is_aside) ex->beside.op = op;
     ex->is_aside = false;
@@ -97,21 +99,22 @@ void iso_norm_fwd(iso_exec *ex, iso_tensor y, iso_tensor rstd, iso_tensor x, iso
     op_end(ex, ISO_OP_NORM_FWD, t0, bytes(&y) + bytes(&rstd) + bytes(&x) + bytes(&w));
 }
 
-void iso_norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor dx_copy, iso_tensor y, iso_tensor dw,
-                  iso_tensor dy, iso_tensor x, iso_tensor rstd, iso_tensor w) {
+void iso_norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor d, iso_tensor dx_copy, iso_tensor y,
+                  iso_tensor dw, iso_tensor dy, iso_tensor x, iso_tensor rstd, iso_tensor w) {
     int64_t T = x.dims[0], H = x.dims[1], t0 = iso_clock_ns();
     ISO_ASSERT(iso_tensor_is(&x, ex->dtype, 2, T, H, 1));
     ISO_ASSERT(iso_tensor_is(&dx, ex->dtype, 2, T, H, 1));
+    ISO_ASSERT(iso_tensor_is(&d, ex->dtype, 2, T, H, 1));
     ISO_ASSERT(iso_tensor_is(&dy, ex->dtype, 2, T, H, 1));
     ISO_ASSERT(iso_tensor_is(&rstd, ex->dtype, 1, T, 1, 1));
     ISO_ASSERT(iso_tensor_is(&w, ex->dtype, 1, H, 1, 1));
     ISO_ASSERT(iso_tensor_is(&dw, ex->dtype, 1, H, 1, 1));
     ISO_ASSERT(!dx_copy.data || iso_tensor_is(&dx_copy, ex->narrow, 2, T, H, 1));
     ISO_ASSERT(!y.data || iso_tensor_is(&y, ex->narrow, 2, T, H, 1));
-    ex->kernels->norm_bwd(ex, dx, dx_copy, y, dw, dy, x, rstd, w);
+    ex->kernels->norm_bwd(ex, dx, d, dx_copy, y, dw, dy, x, rstd, w);
     op_end(ex, ISO_OP_NORM_BWD, t0,
-           2 * (bytes(&dx) + bytes(&dw)) + bytes(&dx_copy) + bytes(&y) + bytes(&dy) + bytes(&x) +
-               bytes(&rstd) + bytes(&w));
+           bytes(&dx) + bytes(&d) + 2 * bytes(&dw) + bytes(&dx_copy) + bytes(&y) + bytes(&dy) +
+               bytes(&x) + bytes(&rstd) + bytes(&w));
 }
 
 /* What a linear layer is multiplied as. */

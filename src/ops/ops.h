@@ -97,9 +97,10 @@ typedef struct iso_exec {
     iso_dtype narrow; /* of what products read and write: the same, or ISO_BF16 */
     iso_pool *pool;   /* borrowed; NULL means the calling thread alone */
     iso_arena scratch;
-    bool measuring;         /* dry run: kernels take scratch and return */
-    iso_counters *counters; /* borrowed, never NULL */
-    bool is_aside;          /* the next operation, or this one */
+    bool measuring;          /* dry run: kernels take scratch and return */
+    iso_counters *counters;  /* borrowed, never NULL */
+    struct iso_chain *chain; /* chain.h */
+    bool is_aside;           /* the next operation, or this one */
     iso_beside beside;
 } iso_exec;
 
@@ -121,6 +122,15 @@ const char *iso_exec_isa(iso_dtype dtype);
 /* Runs pieces on the exec's pool, or in order on the calling thread. */
 void iso_exec_pieces(const iso_exec *exec, int64_t n_pieces, iso_piece_fn fn, void *ctx);
 int iso_exec_n_threads(const iso_exec *exec);
+
+/* Operations from here to iso_exec_flush may be done one after the other on a few rows, then on the
+ * next rows, so that what one writes the next has in the cache. Each must go row by row, as norms,
+ * linear layers (but for the gradient of the weights), RoPE, SwiGLU, combine and the router do, or,
+ * on rows by expert, grouped products and SwiGLU; read of what others here write only its own rows;
+ * and write nothing that one before it reads of other rows. Until the flush nobody else looks. The
+ * bits are the same. A chain that is open stays open. */
+void iso_exec_chain(iso_exec *exec);
+void iso_exec_flush(iso_exec *exec);
 
 /* The next operation may be done beside those after it, until iso_exec_join: nothing that it reads
  * may be written till then, nothing that it writes touched. AdamW can: it takes as long as memory
@@ -170,8 +180,8 @@ struct iso_kernels {
                       int64_t H);
     void (*norm_fwd)(iso_exec *, iso_tensor y, iso_tensor rstd, iso_tensor x, iso_tensor w,
                      double eps);
-    void (*norm_bwd)(iso_exec *, iso_tensor dx, iso_tensor dx_copy, iso_tensor y, iso_tensor dw,
-                     iso_tensor dy, iso_tensor x, iso_tensor rstd, iso_tensor w);
+    void (*norm_bwd)(iso_exec *, iso_tensor dx, iso_tensor d, iso_tensor dx_copy, iso_tensor y,
+                     iso_tensor dw, iso_tensor dy, iso_tensor x, iso_tensor rstd, iso_tensor w);
     /* multiply_as: of both operands, ISO_BF16 or exec->dtype */
     void (*linear_fwd)(iso_exec *, iso_tensor y, iso_tensor residual, iso_tensor x, iso_tensor w,
                        iso_dtype multiply_as);
@@ -230,11 +240,11 @@ void iso_embed_bwd(iso_exec *, iso_tensor dw, iso_tensor dy, const int32_t *ids)
 /* y (T,H), perhaps narrow, = w * x * rstd, rstd (T) = 1/sqrt(mean(x^2) + eps)      RMSNorm */
 void iso_norm_fwd(iso_exec *, iso_tensor y, iso_tensor rstd, iso_tensor x, iso_tensor w,
                   double eps);
-/* dx += , dw += : the residual stream's gradient is added to in place. dx_copy (T,H) narrow = dx,
- * for the products that come next; y (T,H) narrow = forward's, bit for bit, for the gradients of
- * the weights that read it, so that nobody keeps it; of both, data NULL: none. */
-void iso_norm_bwd(iso_exec *, iso_tensor dx, iso_tensor dx_copy, iso_tensor y, iso_tensor dw,
-                  iso_tensor dy, iso_tensor x, iso_tensor rstd, iso_tensor w);
+/* dx = d + , dw += : d is the residual stream's gradient, perhaps dx itself. dx_copy (T,H) narrow =
+ * dx, for the products that come next; y (T,H) narrow = forward's, bit for bit, for the gradients
+ * of the weights that read it, so that nobody keeps it; of both, data NULL: none. */
+void iso_norm_bwd(iso_exec *, iso_tensor dx, iso_tensor d, iso_tensor dx_copy, iso_tensor y,
+                  iso_tensor dw, iso_tensor dy, iso_tensor x, iso_tensor rstd, iso_tensor w);
 
 /* y (T,out) = residual + x (T,in) w^T      residual.data NULL: none; = y.data: +=
  * x and y may be narrow; y not with a residual. The router's product (kind) is never in bf16. */

@@ -150,7 +150,7 @@ static void norm_bwd_setup(check_case *c) {
 /* flag: with a copy; flag2: with y. */
 static void norm_bwd_call(const call *r) {
     iso_tensor none = {0};
-    iso_norm_bwd(r->ex, tensor(r, 0), r->c->flag ? tensor(r, 6) : none,
+    iso_norm_bwd(r->ex, tensor(r, 0), tensor(r, 0), r->c->flag ? tensor(r, 6) : none,
                  r->c->flag2 ? tensor(r, 7) : none, tensor(r, 1), tensor(r, 2), tensor(r, 3),
                  tensor(r, 4), tensor(r, 5));
 }

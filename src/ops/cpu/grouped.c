@@ -15,23 +15,18 @@
 #define LIGHT_ROWS   1024 /* an expert with more tokens than this has its dw cut in parts */
 #define MAX_PARTS    8
 
-typedef struct piece {
-    int32_t expert, first, n; /* rows; or, of dw, rows or columns */
-} piece;
-
 typedef struct grouped_job {
     iso_tensor out;
     cpu_matrix a, x;
     const float *w;
     const int32_t *offsets;
-    piece *pieces;
-    int64_t n_pieces, n_threads; /* in all: which piece a thread gets next, about */
-    char *scratch;               /* thread_bytes for each thread: packed B, then A */
+    iso_rows *pieces;
+    int64_t n_pieces;
+    char *scratch; /* thread_bytes for each thread: packed B, then A */
     int64_t thread_bytes, a_at;
     int64_t N, K; /* of each product; of the weight gradient rows and columns of dw */
     bool is_half, is_transposed, accumulate, by_columns;
     double *squares; /* of each piece of dw */
-    iso_exec *exec;
 } grouped_job;
 
 static cpu_matrix matrix_of(iso_tensor t, bool by_token, const iso_routing *rt) {
@@ -42,87 +37,82 @@ static cpu_matrix matrix_of(iso_tensor t, bool by_token, const iso_routing *rt) 
 }
 
 /* Blocks of rows of each expert; how many there are. */
-static int64_t list_blocks(piece *pieces, const iso_routing *rt) {
+static int64_t list_blocks(iso_rows *pieces, const iso_routing *rt) {
     int64_t n = 0;
     for (int whole = 1; whole >= 0; whole--)
         for (int32_t e = 0; e < rt->E; e++) {
             int32_t first = rt->offsets[e], end = rt->offsets[e + 1];
             for (; end - first >= BLOCK_ROWS; first += BLOCK_ROWS)
-                if (whole) pieces[n++] = (piece){e, first, BLOCK_ROWS};
-            if (!whole && first < end) pieces[n++] = (piece){e, first, end - first};
+                if (whole) pieces[n++] = (iso_rows){e, first, BLOCK_ROWS};
+            if (!whole && first < end) pieces[n++] = (iso_rows){e, first, end - first};
         }
     return n;
 }
 
-static void rows_piece(void *ctx, int64_t i_piece, int i_thread) {
+static void rows_link(const void *ctx, const iso_step *s) {
     const grouped_job *job = ctx;
-    const piece at = job->pieces[i_piece];
-    char *packed = job->scratch + i_thread * job->thread_bytes;
-    const float *w = job->w + at.expert * job->N * job->K;
+    char *packed = job->scratch + s->i_thread * job->thread_bytes;
+    const float *w = job->w + s->expert * job->N * job->K;
     cpu_matrix w_rows = {.data = w, .ld = job->N};
     int64_t item = job->a.is_half ? 2 : 4;
     if (job->is_transposed)
         cpu_pack_columns(packed, job->is_half, w, job->K, job->N, 0, cpu_n_strips(job->N));
     else
         cpu_pack_rows(packed, job->is_half, &w_rows, 0, job->K, job->N, 0, job->K);
-    cpu_product p = {.M = at.n, .N = job->N, .K = job->K, .is_half = job->is_half, .b = packed};
-    p.exec = job->exec;
-    p.a = job->a.data, p.a_ld = job->K;
+    cpu_product p = {.M = s->n, .N = job->N, .K = job->K, .is_half = job->is_half, .b = packed};
+    p.a = job->a.data, p.a_ld = job->K, p.exec = s->exec;
     if (job->a.is_half != job->is_half) {
-        cpu_convert_rows(packed + job->a_at, job->is_half, &job->a, at.first, at.n, job->K);
+        cpu_convert_rows(packed + job->a_at, job->is_half, &job->a, s->first, s->n, job->K);
         p.a = packed + job->a_at;
     } else if (job->a.index) {
-        p.a_index = job->a.index + at.first;
+        p.a_index = job->a.index + s->first;
     } else {
-        p.a = (const char *)job->a.data + at.first * job->K * item;
+        p.a = (const char *)job->a.data + s->first * job->K * item;
     }
-    p.c = (char *)job->out.data + at.first * job->N * iso_dtype_bytes(job->out.dtype);
+    p.c = (char *)job->out.data + s->first * job->N * iso_dtype_bytes(job->out.dtype);
     p.c_is_half = job->out.dtype == ISO_BF16, p.c_ld = job->N;
-    if (i_piece + job->n_threads < job->n_pieces) {
-        const piece next = job->pieces[i_piece + job->n_threads];
-        int64_t n_bytes = job->N * job->K * (int64_t)sizeof(float);
-        p.ahead[0] = cpu_rows_of(&job->a, next.first, next.n);
-        if (next.expert != at.expert)
-            p.ahead[1] = (cpu_region){
-                .data = job->w + next.expert * job->N * job->K, .n_rows = 1, .row_bytes = n_bytes};
-    }
+    iso_chain_ahead(s, p.ahead, CPU_AHEAD);
     cpu_multiply(&p);
 }
 
 /* job->out (R,N) = a (R,K) B, B from the rows' experts' weights. */
-static void run_products(iso_exec *ex, grouped_job *job, const iso_routing *rt) {
-    int64_t mark = iso_arena_mark(&ex->scratch), n_threads = iso_exec_n_threads(ex);
-    int64_t max_pieces = rt->E + rt->T * rt->K / BLOCK_ROWS;
-    job->is_half = ex->narrow == ISO_BF16, job->exec = ex;
+static void run_products(iso_exec *ex, grouped_job *job, const iso_routing *rt, iso_op op) {
+    int64_t n_threads = iso_exec_n_threads(ex), max_pieces = rt->E + rt->T * rt->K / BLOCK_ROWS;
+    cpu_matrix out = {.data = job->out.data, .ld = job->N, .is_half = job->out.dtype == ISO_BF16};
+    iso_link link = {.op = op, .rows = rows_link, .fetches = true, .n_rows = rt->T * rt->K};
+    link.operands[0] = cpu_operand_of(&job->a), link.operands[1] = cpu_operand_of(&out);
+    link.operands[2] = (iso_operand){
+        .data = job->w, .row_bytes = job->N * job->K * (int64_t)sizeof(float), .by_expert = true};
+    job->is_half = ex->narrow == ISO_BF16;
     job->a_at = cpu_strips_words(job->K, job->N, job->is_half) * 4;
     job->thread_bytes = job->a_at;
     if (job->a.is_half != job->is_half) job->thread_bytes += BLOCK_ROWS * job->K * 4;
-    job->pieces = iso_arena_take(&ex->scratch, max_pieces, sizeof(piece));
+    iso_link_begin(ex, n_threads * job->thread_bytes);
+    job->pieces = iso_arena_take(&ex->scratch, max_pieces, sizeof(iso_rows));
     job->scratch = iso_arena_take(&ex->scratch, n_threads, job->thread_bytes);
-    if (!ex->measuring) {
-        job->n_pieces = list_blocks(job->pieces, rt), job->n_threads = n_threads;
-        iso_exec_pieces(ex, job->n_pieces, rows_piece, job);
-    }
-    iso_arena_rewind(&ex->scratch, mark);
+    link.blocks = iso_chain_blocks(ex);
+    if (!link.blocks) link.blocks = job->pieces;
+    if (!ex->measuring) link.n_blocks = list_blocks(job->pieces, rt);
+    iso_link_add(ex, &link, job, sizeof *job);
 }
 
 static void grouped_fwd(iso_exec *ex, iso_tensor y, iso_tensor x, bool x_by_token, iso_tensor w,
                         const iso_routing *rt) {
     grouped_job job = {.out = y, .a = matrix_of(x, x_by_token, rt), .w = w.data};
     job.N = w.dims[1], job.K = w.dims[2], job.is_transposed = true;
-    run_products(ex, &job, rt);
+    run_products(ex, &job, rt, ISO_OP_GROUPED_FWD);
 }
 
 static void grouped_bwd_input(iso_exec *ex, iso_tensor dx, iso_tensor dy, bool dy_by_token,
                               iso_tensor w, const iso_routing *rt) {
     grouped_job job = {.out = dx, .a = matrix_of(dy, dy_by_token, rt), .w = w.data};
     job.N = w.dims[2], job.K = w.dims[1];
-    run_products(ex, &job, rt);
+    run_products(ex, &job, rt, ISO_OP_GROUPED_BWD_INPUT);
 }
 
 /* Parts of dw's longer side: all of a light expert's, less of a heavy one's; how many pieces there
  * are. Each part packs what lies along the other side again: the shorter the better. */
-static int64_t list_parts(piece *pieces, const iso_routing *rt, const grouped_job *job) {
+static int64_t list_parts(iso_rows *pieces, const iso_routing *rt, const grouped_job *job) {
     int64_t n = 0, side = job->by_columns ? job->K : job->N;
     int64_t unit = job->by_columns ? PANEL_LANES : PANEL_ROWS;
     for (int heavy = 1; heavy >= 0; heavy--)
@@ -132,7 +122,7 @@ static int64_t list_parts(piece *pieces, const iso_routing *rt, const grouped_jo
             if ((n_parts > 1) != heavy) continue;
             int64_t step = cpu_ceil_div(cpu_ceil_div(side, n_parts), unit) * unit;
             for (int64_t at = 0; at < side; at += step)
-                pieces[n++] = (piece){e, (int32_t)at, (int32_t)cpu_min(step, side - at)};
+                pieces[n++] = (iso_rows){e, (int32_t)at, (int32_t)cpu_min(step, side - at)};
         }
     return n;
 }
@@ -146,7 +136,7 @@ static double squares_of(const float *dw, int64_t ld, int64_t M, int64_t N) {
 
 static void weight_piece(void *ctx, int64_t i_piece, int i_thread) {
     const grouped_job *job = ctx;
-    const piece at = job->pieces[i_piece];
+    const iso_rows at = job->pieces[i_piece];
     char *packed = job->scratch + i_thread * job->thread_bytes, *panels = packed + job->a_at;
     int64_t row = job->offsets[at.expert], end = job->offsets[at.expert + 1];
     int64_t first_row = job->by_columns ? 0 : at.first, first_col = at.first - first_row;
@@ -180,7 +170,7 @@ static void grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, dou
     job.is_half = ex->narrow == ISO_BF16;
     job.a_at = cpu_strips_words(BLOCK_TOKENS, job.K, job.is_half) * 4;
     job.thread_bytes = job.a_at + cpu_panels_words(job.N, BLOCK_TOKENS, job.is_half) * 4;
-    job.pieces = iso_arena_take(&ex->scratch, rt->E * MAX_PARTS, sizeof(piece));
+    job.pieces = iso_arena_take(&ex->scratch, rt->E * MAX_PARTS, sizeof(iso_rows));
     job.scratch = iso_arena_take(&ex->scratch, n_threads, job.thread_bytes);
     job.squares = iso_arena_take(&ex->scratch, rt->E * MAX_PARTS, sizeof *job.squares);
     if (!ex->measuring) {

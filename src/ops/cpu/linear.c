@@ -10,7 +10,6 @@
  */
 #include "ops/cpu/panel.h"
 
-#define BLOCK_ROWS   64
 #define PACK_STRIPS  2     /* packed in a piece */
 #define PACK_ROWS    64    /* the same, of what is packed row by row; even */
 #define PACK_NUMBERS 16384 /* in a piece of x, or more: less isn't worth handing out */
@@ -23,12 +22,11 @@ typedef struct linear_job {
     const float *w;
     float *packed;
     char *scratch; /* thread_bytes for each thread */
-    int64_t thread_bytes, M, N, K, n_threads;
+    int64_t thread_bytes, M, N, K;
     int64_t first_token, n_tokens, pack_rows;         /* of the weight gradient */
     int64_t n_panels, n_pieces;                       /* of its rows */
     double *squares;                                  /* of each of these pieces */
     bool is_half, is_transposed, accumulate, is_last; /* is_last: of the chunks */
-    iso_exec *exec;
 } linear_job;
 
 static cpu_matrix matrix_of(iso_tensor t) {
@@ -51,51 +49,42 @@ static void pack_rows_piece(void *ctx, int64_t i_piece, int i_thread) {
                   cpu_min(job->K, first + PACK_ROWS));
 }
 
-/* The thread's next block, about: what is read, added to, and written. */
-static void fetch_block(cpu_product *p, const linear_job *job, int64_t row) {
-    if (row >= job->M) return;
-    int64_t n = cpu_min(BLOCK_ROWS, job->M - row);
-    cpu_matrix out = matrix_of(job->out), base = matrix_of(job->base);
-    p->ahead[0] = cpu_rows_of(&job->a, row, n);
-    p->ahead[1] = cpu_rows_of(&out, row, n);
-    if (base.data && base.data != out.data) p->ahead[2] = cpu_rows_of(&base, row, n);
-}
-
-static void rows_piece(void *ctx, int64_t i_piece, int i_thread) {
+static void rows_link(const void *ctx, const iso_step *s) {
     const linear_job *job = ctx;
-    int64_t row = i_piece * BLOCK_ROWS, at = row * job->N;
-    cpu_product p = {.M = cpu_min(BLOCK_ROWS, job->M - row), .N = job->N, .K = job->K};
-    p.is_half = job->is_half, p.b = p.next_b = job->packed, p.exec = job->exec;
-    p.a = (const char *)job->a.data + row * job->K * (job->a.is_half ? 2 : 4), p.a_ld = job->K;
+    int64_t at = s->first * job->N;
+    cpu_product p = {.M = s->n, .N = job->N, .K = job->K, .exec = s->exec};
+    p.is_half = job->is_half, p.b = p.next_b = job->packed;
+    p.a = (const char *)job->a.data + s->first * job->K * (job->a.is_half ? 2 : 4), p.a_ld = job->K;
     if (job->a.is_half != job->is_half) {
-        char *converted = job->scratch + i_thread * job->thread_bytes;
-        cpu_convert_rows(converted, job->is_half, &job->a, row, p.M, job->K);
+        char *converted = job->scratch + s->i_thread * job->thread_bytes;
+        cpu_convert_rows(converted, job->is_half, &job->a, s->first, p.M, job->K);
         p.a = converted;
     }
     p.c = (char *)job->out.data + at * iso_dtype_bytes(job->out.dtype), p.c_ld = job->N;
     p.c_is_half = job->out.dtype == ISO_BF16;
     p.base = job->base.data ? (const float *)job->base.data + at : NULL;
-    fetch_block(&p, job, row + job->n_threads * BLOCK_ROWS);
+    iso_chain_ahead(s, p.ahead, CPU_AHEAD);
     cpu_multiply(&p);
 }
 
 /* job->out (M,N) = base + a (M,K) B, B from the weights. */
-static void run_product(iso_exec *ex, linear_job *job) {
-    int64_t mark = iso_arena_mark(&ex->scratch);
-    job->exec = ex, job->n_threads = iso_exec_n_threads(ex);
-    job->packed = iso_arena_take(&ex->scratch, cpu_strips_words(job->K, job->N, job->is_half), 4);
-    job->thread_bytes = BLOCK_ROWS * job->K * 4;
-    if (job->a.is_half != job->is_half)
+static void run_product(iso_exec *ex, linear_job *job, iso_op op) {
+    int64_t n_words = cpu_strips_words(job->K, job->N, job->is_half);
+    bool converts = job->a.is_half != job->is_half;
+    cpu_matrix out = matrix_of(job->out), base = matrix_of(job->base);
+    iso_link link = {.op = op, .rows = rows_link, .fetches = true, .n_rows = job->M};
+    link.block_rows = ISO_CHAIN_ROWS;
+    link.prepare = job->is_transposed ? pack_columns_piece : pack_rows_piece;
+    link.n_prepare = job->is_transposed ? cpu_ceil_div(cpu_n_strips(job->N), PACK_STRIPS)
+                                        : cpu_ceil_div(job->K, PACK_ROWS);
+    link.operands[0] = cpu_operand_of(&job->a), link.operands[1] = cpu_operand_of(&out);
+    if (base.data != out.data) link.operands[2] = cpu_operand_of(&base);
+    job->thread_bytes = ISO_CHAIN_ROWS * job->K * 4;
+    iso_link_begin(ex, n_words * 4);
+    job->packed = iso_arena_take(&ex->scratch, n_words, 4);
+    if (converts)
         job->scratch = iso_arena_take(&ex->scratch, iso_exec_n_threads(ex), job->thread_bytes);
-    if (!ex->measuring) {
-        if (job->is_transposed)
-            iso_exec_pieces(ex, cpu_ceil_div(cpu_n_strips(job->N), PACK_STRIPS), pack_columns_piece,
-                            job);
-        else
-            iso_exec_pieces(ex, cpu_ceil_div(job->K, PACK_ROWS), pack_rows_piece, job);
-        iso_exec_pieces(ex, cpu_ceil_div(job->M, BLOCK_ROWS), rows_piece, job);
-    }
-    iso_arena_rewind(&ex->scratch, mark);
+    iso_link_add(ex, &link, job, sizeof *job);
 }
 
 static void linear_fwd(iso_exec *ex, iso_tensor y, iso_tensor residual, iso_tensor x, iso_tensor w,
@@ -103,7 +92,7 @@ static void linear_fwd(iso_exec *ex, iso_tensor y, iso_tensor residual, iso_tens
     linear_job job = {.out = y, .base = residual, .a = matrix_of(x), .w = w.data};
     job.M = x.dims[0], job.N = w.dims[0], job.K = w.dims[1];
     job.is_half = multiply_as == ISO_BF16, job.is_transposed = true;
-    run_product(ex, &job);
+    run_product(ex, &job, ISO_OP_LINEAR_FWD);
 }
 
 static void linear_bwd_input(iso_exec *ex, iso_tensor dx, bool accumulate, iso_tensor dy,
@@ -112,7 +101,7 @@ static void linear_bwd_input(iso_exec *ex, iso_tensor dx, bool accumulate, iso_t
     if (accumulate) job.base = dx;
     job.M = dy.dims[0], job.N = w.dims[1], job.K = w.dims[0];
     job.is_half = multiply_as == ISO_BF16;
-    run_product(ex, &job);
+    run_product(ex, &job, ISO_OP_LINEAR_BWD_INPUT);
 }
 
 /* Some tokens of x, which is packed in blocks of BLOCK_TOKENS. */

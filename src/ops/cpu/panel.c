@@ -181,7 +181,7 @@ static stream stream_of(const void *from, int64_t n_bytes, int64_t n_words) {
 
 /* What is left of a product's `ahead`. */
 typedef struct fetch {
-    const cpu_region *region, *end;
+    const iso_region *region, *end;
     int64_t row, at; /* the next byte's, of region */
     int64_t n_bytes; /* with each tile */
 } fetch;
@@ -199,7 +199,7 @@ static fetch fetch_of(const cpu_product *p, bool has_beside) {
 static void fetch_some(fetch *f, tile *t) {
     t->ahead = stream_of(t->rows[0], 0, t->n_words);
     for (int64_t n = f->n_bytes; n > 0 && f->region < f->end;) {
-        const cpu_region *r = f->region;
+        const iso_region *r = f->region;
         if (f->row == r->n_rows) {
             f->region++;
             f->row = 0, f->at = 0;

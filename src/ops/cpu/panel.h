@@ -13,6 +13,7 @@
 #ifndef ISO_OPS_CPU_PANEL_H
 #define ISO_OPS_CPU_PANEL_H
 
+#include "ops/chain.h"
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/vec.h"
 
@@ -42,14 +43,7 @@ typedef struct cpu_matrix {
     bool is_half;
 } cpu_matrix;
 
-/* Rows of memory, perhaps by index; n_rows 0: nothing. */
-typedef struct cpu_region {
-    const void *data;
-    const int32_t *index;
-    int64_t n_rows, row_bytes;
-} cpu_region;
-
-#define CPU_AHEAD 3
+#define CPU_AHEAD 8
 
 typedef struct cpu_product {
     int64_t M, N, K;  /* in numbers */
@@ -66,7 +60,7 @@ typedef struct cpu_product {
     int64_t c_ld;
     /* What this thread will read next, as far as one can tell: fetched meanwhile, a little with
      * every tile. */
-    cpu_region ahead[CPU_AHEAD];
+    iso_region ahead[CPU_AHEAD];
     iso_exec *exec; /* whose work beside it is done between strips; NULL: none */
 } cpu_product;
 
@@ -101,13 +95,10 @@ static inline int64_t cpu_strip_start(int64_t N, int64_t i) {
 #define cpu_pack_panels  ISO_ISA_NAME(iso_cpu_pack_panels)
 #define cpu_convert_rows ISO_ISA_NAME(iso_cpu_convert_rows)
 
-/* Rows [first, first + n) of `in`. */
-static inline cpu_region cpu_rows_of(const cpu_matrix *in, int64_t first, int64_t n) {
-    int64_t row_bytes = in->ld * (in->is_half ? 2 : 4);
-    return (cpu_region){.data = (const char *)in->data + (in->index ? 0 : first * row_bytes),
-                        .index = in->index ? in->index + first : NULL,
-                        .n_rows = n,
-                        .row_bytes = row_bytes};
+/* All of its rows. */
+static inline iso_operand cpu_operand_of(const cpu_matrix *in) {
+    return (iso_operand){
+        .data = in->data, .index = in->index, .row_bytes = in->ld * (in->is_half ? 2 : 4)};
 }
 
 void cpu_multiply(const cpu_product *product);

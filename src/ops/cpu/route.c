@@ -1,8 +1,11 @@
 /* route.c - the router: softmax and top-K, its gradient, the balance loss, the sort by expert. */
+#include "ops/chain.h"
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/vec.h"
 
 #include <math.h>
+
+#define BLOCK_ROWS 128
 
 typedef struct route_job {
     float *out, *gate, *scratch;
@@ -11,7 +14,7 @@ typedef struct route_job {
     const float *in, *drow_gate, *aux_grad, *const_gate;
     const iso_routing *routing;
     const int32_t *const_expert;
-    int64_t T, E, K, group_tokens, block_rows;
+    int64_t T, E, K, group_tokens;
     double scale;
     bool norm_topk;
 } route_job;
@@ -79,31 +82,36 @@ static void route_lanes(const route_job *job, float *p, int64_t t, int64_t n) {
             vec_store_upto(job->out + (t + i) * E + e, vec_load(rows + i * ld + e), E - e);
 }
 
-static void router_fwd_piece(void *ctx, int64_t i_piece, int i_thread) {
+static void router_fwd_link(const void *ctx, const iso_step *s) {
     const route_job *job = ctx;
-    int64_t end = cpu_min(job->T, (i_piece + 1) * job->block_rows);
-    float *p = job->scratch + i_thread * 2 * padded(job->E) * VEC_LANES;
-    for (int64_t t = i_piece * job->block_rows; t < end; t += VEC_LANES)
+    int64_t end = s->first + s->n;
+    float *p = job->scratch + s->i_thread * 2 * padded(job->E) * VEC_LANES;
+    for (int64_t t = s->first; t < end; t += VEC_LANES)
         route_lanes(job, p, t, cpu_min(VEC_LANES, end - t));
+}
+
+static iso_operand row_operand(const void *data, int64_t n) {
+    return (iso_operand){.data = data, .row_bytes = n * (int64_t)sizeof(float)};
 }
 
 static void router_fwd(iso_exec *ex, void *probs, int32_t *expert, void *gate, const void *logits,
                        int64_t T, int64_t E, int64_t K, bool norm_topk) {
-    int64_t mark = iso_arena_mark(&ex->scratch), n_threads = iso_exec_n_threads(ex);
+    int64_t n_floats = iso_exec_n_threads(ex) * 2 * padded(E) * VEC_LANES;
     route_job job = {.out = probs, .expert = expert, .gate = gate, .in = logits, .T = T, .E = E};
-    job.K = K, job.norm_topk = norm_topk, job.block_rows = 128;
-    int64_t n_floats = n_threads * 2 * padded(E) * VEC_LANES;
+    job.K = K, job.norm_topk = norm_topk;
+    iso_link link = {.op = ISO_OP_ROUTER_FWD, .rows = router_fwd_link, .n_rows = T};
+    link.block_rows = BLOCK_ROWS;
+    link.operands[0] = row_operand(logits, E), link.operands[1] = row_operand(probs, E);
+    iso_link_begin(ex, n_floats * (int64_t)sizeof(float));
     job.scratch = iso_arena_take(&ex->scratch, n_floats, sizeof(float));
-    if (!ex->measuring)
-        iso_exec_pieces(ex, cpu_ceil_div(T, job.block_rows), router_fwd_piece, &job);
-    iso_arena_rewind(&ex->scratch, mark);
+    iso_link_add(ex, &link, &job, sizeof job);
 }
 
 /* Formulas: ref.c. */
-static void router_bwd_piece(void *ctx, int64_t i_piece, int i_thread) {
+static void router_bwd_link(const void *ctx, const iso_step *s) {
     const route_job *job = ctx;
-    int64_t E = job->E, K = job->K, end = cpu_min(job->T, (i_piece + 1) * job->block_rows);
-    for (int64_t t = i_piece * job->block_rows; t < end; t++) {
+    int64_t E = job->E, K = job->K;
+    for (int64_t t = s->first; t < s->first + s->n; t++) {
         const float *p = job->in + t * E, *gate = job->const_gate + t * K;
         const int32_t *expert = job->routing->expert + t * K,
                       *row = job->routing->token_row + t * K;
@@ -134,8 +142,11 @@ static void router_bwd(iso_exec *ex, void *dlogits, const void *drow_gate, const
     route_job job = {.out = dlogits, .drow_gate = drow_gate, .aux_grad = aux_grad, .in = probs};
     job.const_gate = gate, job.routing = rt, job.norm_topk = norm_topk;
     job.T = rt->T, job.E = rt->E, job.K = rt->K, job.group_tokens = group_tokens;
-    job.block_rows = 128;
-    iso_exec_pieces(ex, cpu_ceil_div(rt->T, job.block_rows), router_bwd_piece, &job);
+    iso_link link = {.op = ISO_OP_ROUTER_BWD, .rows = router_bwd_link, .n_rows = rt->T};
+    link.block_rows = BLOCK_ROWS;
+    link.operands[0] = row_operand(probs, rt->E), link.operands[1] = row_operand(dlogits, rt->E);
+    iso_link_begin(ex, 0);
+    iso_link_add(ex, &link, &job, sizeof job);
 }
 
 /* One group of tokens; its own 2 E sums: of probabilities, and of choices. */

@@ -55,21 +55,22 @@ static void norm_fwd(iso_exec *ex, iso_tensor y_, iso_tensor rstd_, iso_tensor x
     }
 }
 
-/* y = w x r, r = (mean x^2 + eps)^-1/2:  dx = r (w dy - x r^2 mean(w dy x)),  dw = sum_t dy x r */
-static void norm_bwd(iso_exec *ex, iso_tensor dx_, iso_tensor dx_copy, iso_tensor y_,
+/* y = w x r, r = (mean x^2 + eps)^-1/2:  dx = d + r (w dy - x r^2 mean(w dy x)),  dw = sum_t dy x r
+ */
+static void norm_bwd(iso_exec *ex, iso_tensor dx_, iso_tensor d_, iso_tensor dx_copy, iso_tensor y_,
                      iso_tensor dw_, iso_tensor dy_, iso_tensor x_, iso_tensor rstd_,
                      iso_tensor w_) {
     if (ex->measuring) return;
     int64_t T = x_.dims[0], H = x_.dims[1];
     real *dx = dx_.data, *copy = dx_copy.data, *y = y_.data, *dw = dw_.data;
-    const real *dy = dy_.data, *x = x_.data, *rstd = rstd_.data, *w = w_.data;
+    const real *d = d_.data, *dy = dy_.data, *x = x_.data, *rstd = rstd_.data, *w = w_.data;
     for (int64_t t = 0; t < T; t++) {
         real r = rstd[t], dot = 0;
         for (int64_t h = 0; h < H; h++) dot += w[h] * dy[t * H + h] * x[t * H + h];
         real shift = dot * r * r / (real)H;
         for (int64_t h = 0; h < H; h++) {
             int64_t i = t * H + h;
-            dx[i] += r * (w[h] * dy[i] - x[i] * shift);
+            dx[i] = d[i] + r * (w[h] * dy[i] - x[i] * shift);
             if (copy) copy[i] = dx[i];
             if (y) y[i] = w[h] * (x[i] * r);
             dw[h] += dy[i] * x[i] * r;
