@@ -8,8 +8,7 @@
 #define CHAIN_BYTES ((int64_t)4 << 20)
 
 static int64_t n_blocks_of(const iso_link *link) {
-    return link->blocks ? link->n_blocks
-                        : (link->n_rows + link->block_rows - 1) / link->block_rows;
+    return link->blocks ? link->n_blocks : (link->n_rows + link->block_rows - 1) / link->block_rows;
 }
 
 /* Block i as the first link of the chain cuts it. */
@@ -131,7 +130,8 @@ static iso_region region_of(const iso_operand *o, const iso_step *block) {
         return (iso_region){.data = (const char *)o->data + block->expert * o->row_bytes,
                             .n_rows = 1,
                             .row_bytes = o->row_bytes};
-    return (iso_region){.data = (const char *)o->data + (o->index ? 0 : block->first * o->row_bytes),
+    return (iso_region){.data =
+                            (const char *)o->data + (o->index ? 0 : block->first * o->row_bytes),
                         .index = o->index ? o->index + block->first : NULL,
                         .n_rows = block->n,
                         .row_bytes = o->row_bytes};
@@ -150,8 +150,8 @@ int iso_chain_ahead(const iso_step *step, iso_region *regions, int n_most) {
         }
         for (int j = 0; j < ISO_LINK_OPERANDS && n < n_most; j++) {
             const iso_operand *o = &chain->links[i].operands[j];
-            bool is_here = o->by_expert && block.i_block != step->i_block &&
-                           block.expert == step->expert;
+            bool is_here =
+                o->by_expert && block.i_block != step->i_block && block.expert == step->expert;
             if (o->data && !is_here) regions[n++] = region_of(o, &block);
         }
         if (chain->links[i].fetches) return n;
