@@ -194,9 +194,12 @@ void iso_exec_join(iso_exec *exec) {
     int64_t start_ns = iso_clock_ns();
     ISO_ASSERT(!exec->is_aside);
     if (!beside->fn) return;
-    run_numbers(exec, atomic_load(&beside->n_claimed), beside->n, beside->fn, beside->job);
+    int64_t first = atomic_load(&beside->n_claimed);
+    run_numbers(exec, first, beside->n, beside->fn, beside->job);
     beside->fn = NULL;
     exec->counters->time_ns[beside->op] += iso_clock_ns() - start_ns;
+    if (first < beside->n)
+        exec->counters->op_bytes[beside->op] += beside->n_bytes / beside->n * (beside->n - first);
 }
 
 void iso_alibi_slopes(float *slopes, int64_t A) {

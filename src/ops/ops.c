@@ -44,8 +44,10 @@ static void op_end(iso_exec *ex, iso_op op, int64_t start_ns, int64_t n_bytes) {
     ex->counters->calls[op]++;
     ex->counters->time_ns[op] += iso_clock_ns() - start_ns - ex->chain->run_ns;
     ex->chain->run_ns = 0;
-    ex->counters->op_bytes[op] += n_bytes;
-    if (ex->is_aside) ex->beside.op = op;
+    if (ex->is_aside && ex->beside.fn) /* counted by iso_exec_join */
+        ex->beside.op = op, ex->beside.n_bytes = n_bytes;
+    else
+        ex->counters->op_bytes[op] += n_bytes;
     ex->is_aside = false;
 }
 

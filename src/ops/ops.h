@@ -84,7 +84,7 @@ typedef void (*iso_numbers_fn)(const void *job, int64_t first, int64_t n);
 typedef struct iso_beside {
     iso_numbers_fn fn; /* NULL: none */
     iso_op op;
-    int64_t n;
+    int64_t n, n_bytes;                       /* n_bytes: of all of them */
     _Atomic(int64_t) n_claimed;               /* from the front; may pass n */
     const float *streams[ISO_BESIDE_STREAMS]; /* (n) each: what it reads */
     _Alignas(ISO_ALIGN_BYTES) char job[128];
@@ -135,8 +135,8 @@ void iso_exec_flush(iso_exec *exec);
 /* The next operation may be done beside those after it, until iso_exec_join: nothing that it reads
  * may be written till then, nothing that it writes touched. AdamW can: it takes as long as memory
  * takes, which a product hardly needs, so a product fetches some of its numbers while it
- * multiplies, and updates them when they are in the cache. The time that this takes is then the
- * product's; operations, backends and machines without such products do it at once, or in
+ * multiplies, and updates them when they are in the cache. Their time is then the product's, their
+ * bytes are nobody's; operations, backends and machines without such products do it at once, or in
  * iso_exec_join. The bits are the same in any case. */
 void iso_exec_aside(iso_exec *exec);
 void iso_exec_join(iso_exec *exec);

@@ -1,5 +1,5 @@
-/* test_chain.c - operations in a chain (ops.h, iso_exec_chain) write the bits that they write one by
- * one, on any number of threads: also where a chain is cut because it has too many links or too
+/* test_chain.c - operations in a chain (ops.h, iso_exec_chain) write the bits that they write one
+ * by one, on any number of threads: also where a chain is cut because it has too many links or too
  * much to pack, with rows that fill no block, and with experts that have no row or many blocks.
  */
 #include "ops/ops.h"
@@ -61,7 +61,8 @@ static iso_tensor of_experts(iso_tensor t, int64_t E) {
 static iso_tensor drawn(world *w, iso_tensor t) {
     for (int64_t i = 0; t.data && i < iso_tensor_numel(&t); i++)
         ((float *)t.data)[i] =
-            (float)(iso_rng_u64(1, ISO_RNG_TEST, 0, (uint64_t)w->n_drawn++) % 2001) / 4000.f - 0.25f;
+            (float)(iso_rng_u64(1, ISO_RNG_TEST, 0, (uint64_t)w->n_drawn++) % 2001) / 4000.f -
+            0.25f;
     return t;
 }
 
