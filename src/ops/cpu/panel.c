@@ -174,9 +174,11 @@ static void find_rows(const char **rows, const cpu_product *p, int64_t first, in
 
 typedef void (*run_fn)(const tile *, int64_t n_regs);
 
-/* n_bytes over n_words steps. */
+/* n_bytes over n_words steps, a line of the cache each at most: what is more goes at once. */
 static stream stream_of(const void *from, int64_t n_bytes, int64_t n_words) {
-    return (stream){from, cpu_ceil_div(n_bytes, cpu_max(1, n_words))};
+    const char *at = from;
+    for (; n_bytes > 64 * n_words; at += 64, n_bytes -= 64) __builtin_prefetch(at, 0, 2);
+    return (stream){at, cpu_ceil_div(n_bytes, cpu_max(1, n_words))};
 }
 
 /* What is left of a product's `ahead`. */
