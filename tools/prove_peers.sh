@@ -1,9 +1,10 @@
 #!/bin/bash
-# prove_peers.sh [tries|rows|memory|page] [SHAPE-PRECISION...] - training steps beside PyTorch's, in turn, on two
+# prove_peers.sh [tries|rows|twins|memory|page] [SHAPE-PRECISION...] - training steps beside PyTorch's, in turn, on two
 # threads (bench/peers). Keeps docs/evidence/peers.md.
 #
 #   tries    the fastest of PyTorch's ways for each row, by a short run of each (1 to 3 minutes a row)
 #   rows     the timing in turn (about a minute a row; d3, m3 up to two)
+#   twins    MoE and dense twin, isomoe and PyTorch, all four in turn, of the MoE rows m1 to m3 (two to four minutes each)
 #   memory   what a step of v3 holds beyond weights, gradients and moments, PyTorch's loss plain and chunked (7 GB of
 #            memory or more, a minute or two each)
 #   page     the page, of the rows that there are
@@ -20,9 +21,9 @@ if [ ! -x "$venv/bin/python" ]; then
     "$venv/bin/pip" install -q -r bench/peers/requirements.txt
 fi
 python=$venv/bin/python
-parts="tries rows memory page"
+parts="tries rows twins memory page"
 case ${1-} in
-tries | rows | memory | page) parts=$1 && shift ;;
+tries | rows | twins | memory | page) parts=$1 && shift ;;
 esac
 [ $# -gt 0 ] || set -- {d0,m0,d1,m1,d2,m2,d3,m3}-{fp32,bf16}
 for row in "$@"; do
@@ -104,6 +105,18 @@ time_row() {
     mv "$work/$row.part" "$work/$row.json"
 }
 
+twin_row() {
+    local row=$1 size=${1:1:1} precision=${1#*-} dense=d${1:1}
+    [[ $row == m[1-3]-* ]] && [ ! -s "$work/twins-$size-$precision.json" ] || return 0
+    try_row "$row" && try_row "$dense"
+    "$python" bench/peers/twins.py --size "$size" --precision "$precision" \
+        --isomoe "$isomoe bench --precision $precision --threads 2 --blocks --shape" \
+        --dense-peer "$python bench/peers/torch_peer.py $(shape_flags "$dense") $(fastest "$dense") $(few "$dense") --threads 2 --serve" \
+        --moe-peer "$python bench/peers/torch_peer.py $(shape_flags "$row") $(fastest "$row") $(few "$row") --threads 2 --serve" \
+        >"$work/twins.part"
+    mv "$work/twins.part" "$work/twins-$size-$precision.json"
+}
+
 # One process each: v3's peak of memory.
 memory_row() {
     local precision=$1 loss mode=eager
@@ -122,6 +135,7 @@ for part in $parts; do
     case $part in
     tries) for row in "$@"; do try_row "$row"; done ;;
     rows) for row in "$@"; do time_row "$row"; done ;;
+    twins) for row in "$@"; do twin_row "$row"; done ;;
     memory) memory_row fp32 && memory_row bf16 ;;
     page)
         {

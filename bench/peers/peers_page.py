@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """peers_page.py ROWS WAYS - the tables of docs/evidence/peers.md from tools/prove_peers.sh's files, in Markdown.
 
-ROWS holds SHAPE-PRECISION.json (alternate.py) and memory-PRECISION.json (isomoe bench); WAYS holds what PyTorch was tried
+ROWS holds SHAPE-PRECISION.json (alternate.py), twins-SIZE-PRECISION.json (twins.py) and memory-PRECISION.json (isomoe bench); WAYS holds what PyTorch was tried
 with, and its memory-PRECISION-LOSS.json. Rows that are missing are left out and named.
 """
 
@@ -22,7 +22,8 @@ in its fastest way for each row, found by a short run of each (bench/peers/READM
 TWINS = """
 ## MoE beside its dense twin
 
-Ratio of the fractions of the peak: 1 is equal FLOP/s."""
+The MoE's fraction of the peak over its dense twin's, 1 is equal FLOP/s: dense and MoE in isomoe and in PyTorch, all four in turn in one
+run (bench/peers/twins.py), blocks of about 1.5 s; medians of the rounds' ratios, least and most."""
 MEMORY = """
 ## Memory of a step with a vocabulary of 65,536
 
@@ -78,22 +79,19 @@ def print_rates(rows):
     )
 
 
-def twins(rows):
-    """Of each pair: MoE's fraction of the peak over its dense twin's."""
-    for size in "0123":
+def twins(rows_dir):
+    for size in "123":
         for precision in PRECISIONS:
-            moe, dense = rows.get(("m" + size, precision)), rows.get(("d" + size, precision))
-            if not moe or not dense:
+            twin = read(rows_dir / f"twins-{size}-{precision}.json")
+            if not twin:
                 continue
-
-            def ratio(side, key):
-                return f"{moe[side][key]['median'] / dense[side][key]['median']:.3f}"
-
             yield [
                 f"m{size} : d{size}, {precision}",
-                ratio("isomoe", "model_frac"),
-                ratio("isomoe", "executed_frac"),
-                ratio("peer", "model_frac"),
+                span(twin["isomoe"]["model"], 2),
+                span(twin["isomoe"]["executed"], 2),
+                span(twin["peer"]["model"], 2),
+                str(twin["rounds"]),
+                span(twin["peak_gflops"]),
             ]
 
 
@@ -120,7 +118,8 @@ def main():
     if missing:
         print("\nNot yet timed with this build: " + ", ".join(missing) + ".")
     print_rates(rows)
-    table(["pair", "isomoe, model FLOPs", "executed FLOPs", "PyTorch, model FLOPs"], twins(rows), TWINS)
+    header = ["pair", "isomoe, model FLOPs", "executed FLOPs", "PyTorch, model FLOPs", "rounds", "peak, GFLOP/s"]
+    table(header, twins(rows_dir), TWINS)
     table(["model", "isomoe", "PyTorch, plain loss", "PyTorch, chunked loss"], memory(rows_dir, ways_dir), MEMORY)
     return 0
 
