@@ -2,6 +2,10 @@
  *
  * Every function works on the model's current micro-batch: T = B*S rows of one layer's activations.
  * Backward functions add to the residual stream's gradient (iso_model_d_stream).
+ *
+ * Forward functions of blocks leave a chain open (ops.h, iso_exec_chain) that the next one goes on
+ * with: who looks at `middle` or `out` flushes it first. Backward functions of blocks begin and end
+ * with none.
  */
 #ifndef ISO_MODEL_BLOCKS_H
 #define ISO_MODEL_BLOCKS_H
@@ -28,8 +32,8 @@ void iso_model_bwd_weight(iso_model *model, iso_field field, int64_t layer, iso_
 /* The residual stream's gradient (T,H) as products read it, narrow. */
 iso_tensor iso_model_d_stream(const iso_model *model, int64_t T);
 /* Adds to it what reaches it through a norm, from temps.d_norm; norm (T,H) narrow = the norm's
- * output again, data NULL: not. From now on iso_model_d_stream is the sum; who reads it in what
- * goes on beside this (iso_exec_aside) has asked for it before. */
+ * output again, data NULL: not. From now on iso_model_d_stream is the sum: who wants
+ * what it was, as gradients of weights do, asks before. */
 void iso_model_norm_bwd(iso_model *model, iso_field field, int64_t layer, iso_tensor norm,
                         iso_tensor x, iso_tensor rstd);
 

@@ -151,6 +151,26 @@ static void place_temps(iso_model *model) {
     }
 }
 
+/* Without backward a layer needs its predecessor's output only: two sets of buffers, used in turn.
+ * Both hold the largest layer, so that no layer shares memory with the one before it, of which a
+ * chain still reads rows while it writes other rows of this one. */
+static void place_in_turn(iso_model *model) {
+    iso_arena *arena = &model->act_arena;
+    int64_t start = iso_arena_mark(arena), n_bytes = 0, L = model->shape.num_hidden_layers;
+    for (int64_t i = 0; i < L; i++) {
+        place_layer(model, i);
+        n_bytes = max_i64(n_bytes, iso_arena_mark(arena) - start);
+        iso_arena_rewind(arena, start);
+    }
+    for (int64_t i = 0; i < L; i++) {
+        iso_arena_rewind(arena, start);
+        iso_arena_take(arena, i % 2 * n_bytes, 1);
+        place_layer(model, i);
+    }
+    iso_arena_rewind(arena, start);
+    iso_arena_take(arena, (L > 1 ? 2 : 1) * n_bytes, 1);
+}
+
 /* Hands out all memory from the model's three arenas, measuring or real. */
 static void place(iso_model *model) {
     const iso_shape *s = &model->shape;
@@ -162,18 +182,10 @@ static void place(iso_model *model) {
     model->embedded = take(model, T * H);
     model->final_norm = take(model, T * H);
     model->final_rstd = take(model, T);
-    int64_t start = iso_arena_mark(&model->act_arena), end = start;
-    for (int64_t i = 0; i < s->num_hidden_layers; i++) {
-        /* Without backward a layer needs its predecessor's output only: two sets of buffers, used
-         * in turn, are enough. */
-        if (!model->trains && i % 2 == 0) {
-            end = max_i64(end, model->act_arena.used_bytes);
-            iso_arena_rewind(&model->act_arena, start);
-        }
-        place_layer(model, i);
-    }
-    end = max_i64(end, model->act_arena.used_bytes);
-    iso_arena_take(&model->act_arena, end - model->act_arena.used_bytes, 1);
+    if (model->trains)
+        for (int64_t i = 0; i < s->num_hidden_layers; i++) place_layer(model, i);
+    else
+        place_in_turn(model);
     place_temps(model);
 }
 

@@ -1,3 +1,6 @@
+/* chain.c - runs links block by block (chain.h): one region of pieces that prepares all of them,
+ * one whose pieces are the blocks.
+ */
 #include "ops/chain.h"
 
 #include "base/clock.h"
@@ -75,7 +78,7 @@ static void run(iso_exec *exec) {
         if (was_open) count_time(exec, iso_clock_ns() - start_ns);
     }
     if (chain->n_links > 0) iso_arena_rewind(&exec->scratch, chain->mark);
-    chain->n_links = 0;
+    chain->n_links = 0, chain->packed_bytes = 0;
     chain->is_open = was_open;
 }
 
@@ -89,17 +92,15 @@ void iso_exec_flush(iso_exec *exec) {
     exec->chain->run_ns = 0; /* no operation's wrapper has measured it */
 }
 
-void iso_link_begin(iso_exec *exec, int64_t n_bytes) {
+void iso_link_begin(iso_exec *exec, int64_t n_bytes, bool by_expert) {
     struct iso_chain *chain = exec->chain;
-    int64_t used = iso_arena_mark(&exec->scratch);
-    if (chain->n_links == ISO_CHAIN_LINKS ||
-        (chain->n_links > 0 && used > chain->mark && used - chain->mark + n_bytes > CHAIN_BYTES))
+    bool is_full =
+        chain->n_links == ISO_CHAIN_LINKS ||
+        (n_bytes > 0 && chain->packed_bytes > 0 && chain->packed_bytes + n_bytes > CHAIN_BYTES);
+    if (chain->n_links > 0 && (is_full || (by_expert && !chain->links[0].goes_by_expert)))
         run(exec);
     if (chain->n_links == 0) chain->mark = iso_arena_mark(&exec->scratch);
-}
-
-const iso_rows *iso_chain_blocks(const iso_exec *exec) {
-    return exec->chain->n_links > 0 ? exec->chain->links[0].blocks : NULL;
+    chain->packed_bytes += n_bytes;
 }
 
 static bool is_touched(const struct iso_chain *chain, const void *data) {
@@ -113,13 +114,16 @@ void iso_link_add(iso_exec *exec, const iso_link *link, const void *job, size_t 
     struct iso_chain *chain = exec->chain;
     ISO_ASSERT(chain->n_links < ISO_CHAIN_LINKS && job_bytes <= ISO_LINK_BYTES);
     ISO_ASSERT(chain->n_links == 0 || chain->links[0].n_rows == link->n_rows);
-    ISO_ASSERT(chain->n_links == 0 || !link->blocks || chain->links[0].blocks);
+    ISO_ASSERT(chain->n_links == 0 || !link->goes_by_expert || chain->links[0].goes_by_expert);
     iso_link *added = &chain->links[chain->n_links];
     *added = *link;
     memcpy(added->job, job, job_bytes);
-    if (chain->is_open && !link->blocks) added->block_rows = ISO_CHAIN_ROWS;
-    for (int i = 0; i < ISO_LINK_OPERANDS; i++)
-        if (is_touched(chain, added->operands[i].data)) added->operands[i].data = NULL;
+    if (chain->is_open && !link->goes_by_expert) added->block_rows = ISO_CHAIN_ROWS;
+    for (int i = 0; i < ISO_LINK_OPERANDS; i++) {
+        bool is_known = is_touched(chain, added->operands[i].data);
+        for (int j = 0; j < i; j++) is_known |= added->operands[j].data == added->operands[i].data;
+        if (is_known) added->operands[i].data = NULL;
+    }
     chain->n_links++;
     if (!chain->is_open) run(exec);
 }

@@ -4,6 +4,10 @@
  * Owns: the blocks, what is fetched ahead for whom, whose time is whose. Does not own: what a
  * kernel does with a block.
  *
+ * Why blocks: a norm or SwiGLU takes as long as memory takes to bring its rows, and a product has
+ * just had them. Why links, not one function for each pair that meets: five kinds of operations
+ * meet in a dozen ways.
+ *
  * A kernel describes itself as a link: pieces that come before all blocks (packing weights), a
  * function for a block of rows, something to do when all is done. Outside a chain the link runs at
  * once, alone. Of a chain's operands the first link to touch one has it fetched, by the last
@@ -19,7 +23,7 @@
 #define ISO_LINK_OPERANDS 6
 #define ISO_LINK_BYTES    448
 
-/* A block of rows of one expert. */
+/* A block of rows of one expert; of its dw rows or columns. */
 typedef struct iso_rows {
     int32_t expert, first, n;
 } iso_rows;
@@ -54,7 +58,8 @@ typedef struct iso_link {
     void (*after)(const void *job); /* on one thread; NULL: nothing */
     bool fetches;                   /* a product, which fetches ahead */
     int64_t n_rows, block_rows;     /* alone: how it is cut */
-    const iso_rows *blocks;         /* or into these, as many as */
+    bool goes_by_expert;            /* its rows are experts' */
+    const iso_rows *blocks;         /* then these are the blocks, as many as */
     int64_t n_blocks;
     iso_operand operands[ISO_LINK_OPERANDS]; /* data NULL: none */
     iso_op op;                               /* the wrapper's */
@@ -64,21 +69,22 @@ typedef struct iso_link {
 struct iso_chain {
     bool is_open;
     int n_links;
-    int64_t mark; /* where their scratch starts */
+    int64_t mark;         /* where their scratch starts */
+    int64_t packed_bytes; /* of weights, for all threads to read */
     iso_link links[ISO_CHAIN_LINKS];
     int64_t first_prepare[ISO_CHAIN_LINKS + 1];
     _Atomic(int64_t) time_ns[ISO_CHAIN_LINKS]; /* of all threads */
     int64_t run_ns;                            /* since the last operation ended: not its own */
 };
 
-/* Before a kernel takes n_bytes of scratch: if a chain holds much already, it runs now, so that
- * what it has packed is still in the last cache when it is read. */
-void iso_link_begin(iso_exec *exec, int64_t n_bytes);
+/* Before a kernel takes scratch, in dry runs too, which cut a chain where a real run does. If it
+ * will pack n_bytes of weights for all threads and the chain holds much already, that runs now:
+ * what is packed should still be in the last cache when it is read. So does a chain of tokens if
+ * the link goes by the rows of experts. */
+void iso_link_begin(iso_exec *exec, int64_t n_bytes, bool by_expert);
 /* Runs the link, or adds it to the chain that is open; in a dry run it only takes note. Scratch
  * taken since iso_link_begin is given back when it has run. `job` is copied. */
 void iso_link_add(iso_exec *exec, const iso_link *link, const void *job, size_t job_bytes);
-/* The blocks that an open chain has already; NULL: none, or even ones. */
-const iso_rows *iso_chain_blocks(const iso_exec *exec);
 /* What a link that fetches should fetch meanwhile, at most n_most regions: what the links after it
  * touch first, up to the next one that fetches; those before it, of the thread's next block. */
 int iso_chain_ahead(const iso_step *step, iso_region *regions, int n_most);

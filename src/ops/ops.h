@@ -87,7 +87,7 @@ typedef struct iso_beside {
     int64_t n, n_bytes;                       /* n_bytes: of all of them */
     _Atomic(int64_t) n_claimed;               /* from the front; may pass n */
     const float *streams[ISO_BESIDE_STREAMS]; /* (n) each: what it reads */
-    _Alignas(ISO_ALIGN_BYTES) char job[128];
+    _Alignas(16) char job[128];
 } iso_beside;
 
 /* Where operations run. One per trainer; not shared between threads. */
@@ -128,7 +128,8 @@ int iso_exec_n_threads(const iso_exec *exec);
  * linear layers (but for the gradient of the weights), RoPE, SwiGLU, combine and the router do, or,
  * on rows by expert, grouped products and SwiGLU; read of what others here write only its own rows;
  * and write nothing that one before it reads of other rows. Until the flush nobody else looks. The
- * bits are the same. A chain that is open stays open. */
+ * bits are the same. All operations of a chain have the same rows; one by expert begins with a
+ * grouped product. A chain that is open stays open. */
 void iso_exec_chain(iso_exec *exec);
 void iso_exec_flush(iso_exec *exec);
 

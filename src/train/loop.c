@@ -339,6 +339,16 @@ static iso_status evaluate_at_the_end(loop *run) {
     return status;
 }
 
+static bool falls_on(int64_t step, int64_t every) {
+    return every != ISO_EVERY_NEVER && step % every == 0;
+}
+
+/* Whether another step follows step `step` at once: or else it does its updates itself. */
+static bool steps_follow(const iso_train_config *train, int64_t step) {
+    return step < train->steps && !falls_on(step, train->eval_every) &&
+           !falls_on(step, train->checkpoint_every);
+}
+
 static iso_status one_step(loop *run) {
     const iso_config *config = run->config;
     int64_t S = config->model.max_position_embeddings, B = config->train.batch_size;
@@ -347,6 +357,7 @@ static iso_status one_step(loop *run) {
     iso_order_fill(&run->order, &run->dataset.train, S, run->step * B, B, run->inputs,
                    run->targets);
     ISO_TRY(iso_trainer_step(run->trainer, run->step + 1, run->inputs, run->targets, &result));
+    if (!steps_follow(&config->train, run->step + 1)) iso_trainer_settle(run->trainer);
     iso_seen_add(&run->seen, &run->order, &run->dataset.train, S, run->step * B, B);
     run->batch_hash =
         XXH3_64bits_withSeed(run->inputs, (size_t)(B * S) * sizeof *run->inputs, run->batch_hash);
@@ -354,10 +365,6 @@ static iso_status one_step(loop *run) {
     double step_s = iso_clock_s() - start;
     run->train_s += step_s;
     return tell_step(run, &result, step_s);
-}
-
-static bool falls_on(int64_t step, int64_t every) {
-    return every != ISO_EVERY_NEVER && step % every == 0;
 }
 
 /* --- signals ---

@@ -63,6 +63,7 @@ iso_status iso_optimizer_create(iso_optimizer *out, iso_model *model) {
 }
 
 void iso_optimizer_release(iso_optimizer *optimizer) {
+    if (optimizer->model) iso_model_update_ahead(optimizer->model, NULL, NULL);
     iso_arena_release(&optimizer->arena);
     *optimizer = (iso_optimizer){0};
 }

@@ -56,11 +56,12 @@ void iso_trainer_free(iso_trainer *trainer);
  * is updated by the next forward, or by iso_trainer_settle (optimizer.h). */
 iso_status iso_trainer_step(iso_trainer *trainer, int64_t step, const int32_t *inputs,
                             const int32_t *targets, iso_step_result *result);
-/* Brings weights and moments up to date: before anybody but a forward looks at them. */
-void iso_trainer_settle(iso_trainer *trainer);
 /* The same up to the gradients: no clipping, no update. */
 void iso_trainer_gradients(iso_trainer *trainer, const int32_t *inputs, const int32_t *targets,
                            iso_step_result *result);
+
+/* Brings weights and moments up to date: before anybody but a forward looks at them. */
+void iso_trainer_settle(iso_trainer *trainer);
 
 /* The model's tensors (Hugging Face names), and the optimizer's (exp_avg.NAME, exp_avg_sq.NAME), as
  * lists that point into the trainer's memory; iso_trainer_settle before they are read. The caller

@@ -96,7 +96,25 @@ static void test_scoring(void **state) {
         }
 }
 
+/* Layers of unlike size take turns on the same memory: here one that isn't sized for the larger
+ * would have layer 2 write its routing over rows of layer 1's output, which its chain still reads.
+ */
+static void test_unlike_layers(void **state) {
+    iso_shape shape = tiny_shape(ISO_LAYOUT_1DENSE);
+    shape.num_hidden_layers = 4;
+    shape.hidden_size = 32;
+    shape.num_attention_heads = 2;
+    shape.intermediate_size = 88;
+    shape.max_position_embeddings = 512;
+    shape.num_experts = 8;
+    shape.num_experts_per_tok = 4;
+    shape.moe_intermediate_size = 42;
+    shape.shared_expert_intermediate_size = 22;
+    check_scoring(&shape, "cpu", ISO_F32, 1e-4);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scoring)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scoring),
+                                       cmocka_unit_test(test_unlike_layers)};
     return cmocka_run_group_tests_name("scoring", tests, NULL, NULL);
 }

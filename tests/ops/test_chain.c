@@ -1,6 +1,7 @@
 /* test_chain.c - operations in a chain (ops.h, iso_exec_chain) write the bits that they write one
  * by one, on any number of threads: also where a chain is cut because it has too many links or too
- * much to pack, with rows that fill no block, and with experts that have no row or many blocks.
+ * many weights, with rows that fill no block, and with experts that have no row, many blocks, or
+ * large weights.
  */
 #include "ops/ops.h"
 
@@ -202,7 +203,10 @@ static void test_odd_sizes(void **state) {
 /* Gate and up alone are more than a chain holds. */
 static void test_large_weights(void **state) {
     const sizes large = {.B = 2, .S = 70, .A = 8, .d = 64, .F = 2304, .E = 4, .K = 2, .De = 32};
+    const sizes large_experts = {
+        .B = 1, .S = 70, .A = 8, .d = 64, .F = 64, .E = 3, .K = 2, .De = 1100};
     check_types(&large);
+    check_types(&large_experts);
 }
 
 static void test_skewed_routing(void **state) {

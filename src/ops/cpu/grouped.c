@@ -87,11 +87,10 @@ static void run_products(iso_exec *ex, grouped_job *job, const iso_routing *rt, 
     job->a_at = cpu_strips_words(job->K, job->N, job->is_half) * 4;
     job->thread_bytes = job->a_at;
     if (job->a.is_half != job->is_half) job->thread_bytes += BLOCK_ROWS * job->K * 4;
-    iso_link_begin(ex, n_threads * job->thread_bytes);
+    iso_link_begin(ex, 0, true);
     job->pieces = iso_arena_take(&ex->scratch, max_pieces, sizeof(iso_rows));
     job->scratch = iso_arena_take(&ex->scratch, n_threads, job->thread_bytes);
-    link.blocks = iso_chain_blocks(ex);
-    if (!link.blocks) link.blocks = job->pieces;
+    link.goes_by_expert = true, link.blocks = job->pieces;
     if (!ex->measuring) link.n_blocks = list_blocks(job->pieces, rt);
     iso_link_add(ex, &link, job, sizeof *job);
 }

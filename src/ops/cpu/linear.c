@@ -80,7 +80,7 @@ static void run_product(iso_exec *ex, linear_job *job, iso_op op) {
     link.operands[0] = cpu_operand_of(&job->a), link.operands[1] = cpu_operand_of(&out);
     if (base.data != out.data) link.operands[2] = cpu_operand_of(&base);
     job->thread_bytes = ISO_CHAIN_ROWS * job->K * 4;
-    iso_link_begin(ex, n_words * 4);
+    iso_link_begin(ex, n_words * 4, false);
     job->packed = iso_arena_take(&ex->scratch, n_words, 4);
     if (converts)
         job->scratch = iso_arena_take(&ex->scratch, iso_exec_n_threads(ex), job->thread_bytes);

@@ -227,13 +227,16 @@ static void fetch_some(fetch *f, tile *t) {
  * tile and done when the strip is. */
 typedef struct numbers {
     const iso_beside *work;
-    int64_t first, end;
-    int64_t n_strip; /* whole lines of the cache */
+    int64_t first, end, fetched; /* done up to first, fetched up to there */
+    int64_t n_strip;             /* whole lines of the cache */
 } numbers;
 
 #define LINE_NUMBERS 16
 /* FLOPs beside which a number is fetched and done without being noticed. */
 #define FLOPS_BESIDE 1024
+#ifndef STRIPS_BESIDE
+#define STRIPS_BESIDE 4
+#endif
 /* Tiles that fetch a stream's share for a strip. */
 static int64_t tiles_per_stream(int64_t n_tiles) {
     return (n_tiles + 1) / 2 / ISO_BESIDE_STREAMS;
@@ -250,7 +253,7 @@ static numbers claim_numbers(const cpu_product *p) {
     n = beside.n_strip * n_strips * cpu_ceil_div(p->M, MAX_ROWS);
     n = n > 0 ? iso_exec_claim(p->exec, n, &beside.first) : 0;
     if (n > 0) beside.work = &p->exec->beside;
-    beside.end = beside.first + n;
+    beside.end = beside.first + n, beside.fetched = beside.first;
     return beside;
 }
 
@@ -259,16 +262,24 @@ static void fetch_numbers(const numbers *beside, tile *t, int64_t i, int64_t n_t
     int64_t n_parts = tiles_per_stream(n_tiles), i_stream = i / 2 / cpu_max(1, n_parts);
     t->ahead = stream_of(t->rows[0], 0, t->n_words);
     if (n_parts == 0 || i_stream >= ISO_BESIDE_STREAMS) return;
-    int64_t n = cpu_min(beside->n_strip, beside->end - beside->first);
+    int64_t n = cpu_min(beside->n_strip, beside->end - beside->fetched);
     int64_t share = cpu_ceil_div(n, n_parts * LINE_NUMBERS) * LINE_NUMBERS;
-    const float *from = beside->work->streams[i_stream] + beside->first;
+    const float *from = beside->work->streams[i_stream] + beside->fetched;
     t->ahead = stream_of(from + i / 2 % n_parts * share, share * (int64_t)sizeof *from, t->n_words);
 }
 
-static void do_numbers(numbers *beside, int64_t n) {
-    n = cpu_min(n, beside->end - beside->first);
+static void do_numbers(numbers *beside, int64_t end) {
+    int64_t n = cpu_min(end, beside->end) - beside->first;
     if (n > 0) beside->work->fn(beside->work->job, beside->first, n);
     beside->first += n;
+}
+
+/* After strip i, which has fetched its share. Some strips together: what is done pushes rows of A
+ * out of the first cache. */
+static void end_strip(numbers *beside, int64_t i_strip) {
+    if (!beside->work) return;
+    beside->fetched = cpu_min(beside->end, beside->fetched + beside->n_strip);
+    if ((i_strip + 1) % STRIPS_BESIDE == 0) do_numbers(beside, beside->fetched);
 }
 
 /* Tile i of n fetches its share of the next strip of B. */
@@ -309,7 +320,7 @@ static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64
             fetch_strip(&t, next ? next : t.b, next ? next_width : 0, i / PANEL_ROWS, n_tiles);
             run(&t, (end - col) / VEC_LANES);
         }
-        if (beside->work) do_numbers(beside, beside->n_strip);
+        end_strip(beside, i_strip);
     }
 }
 
@@ -323,7 +334,7 @@ void cpu_multiply(const cpu_product *p) {
     fetch ahead = fetch_of(p, beside.work != NULL);
     for (int64_t i = 0; i < p->M; i += MAX_ROWS)
         multiply_rows(p, run, i, cpu_min(MAX_ROWS, p->M - i), &ahead, &beside);
-    if (beside.work) do_numbers(&beside, beside.end - beside.first);
+    if (beside.work) do_numbers(&beside, beside.end);
 }
 
 static int64_t memory_row(const cpu_matrix *in, int64_t row) {

@@ -102,7 +102,7 @@ static void router_fwd(iso_exec *ex, void *probs, int32_t *expert, void *gate, c
     iso_link link = {.op = ISO_OP_ROUTER_FWD, .rows = router_fwd_link, .n_rows = T};
     link.block_rows = BLOCK_ROWS;
     link.operands[0] = row_operand(logits, E), link.operands[1] = row_operand(probs, E);
-    iso_link_begin(ex, n_floats * (int64_t)sizeof(float));
+    iso_link_begin(ex, 0, false);
     job.scratch = iso_arena_take(&ex->scratch, n_floats, sizeof(float));
     iso_link_add(ex, &link, &job, sizeof job);
 }
@@ -138,14 +138,13 @@ static void router_bwd_link(const void *ctx, const iso_step *s) {
 static void router_bwd(iso_exec *ex, void *dlogits, const void *drow_gate, const void *aux_grad,
                        int64_t group_tokens, const void *probs, const void *gate,
                        const iso_routing *rt, bool norm_topk) {
-    if (ex->measuring) return;
     route_job job = {.out = dlogits, .drow_gate = drow_gate, .aux_grad = aux_grad, .in = probs};
     job.const_gate = gate, job.routing = rt, job.norm_topk = norm_topk;
     job.T = rt->T, job.E = rt->E, job.K = rt->K, job.group_tokens = group_tokens;
     iso_link link = {.op = ISO_OP_ROUTER_BWD, .rows = router_bwd_link, .n_rows = rt->T};
     link.block_rows = BLOCK_ROWS;
     link.operands[0] = row_operand(probs, rt->E), link.operands[1] = row_operand(dlogits, rt->E);
-    iso_link_begin(ex, 0);
+    iso_link_begin(ex, 0, false);
     iso_link_add(ex, &link, &job, sizeof job);
 }
 
@@ -181,6 +180,7 @@ static void balance(iso_exec *ex, double *loss, void *aux_grad, const void *prob
 
 /* A counting sort of a few thousand numbers: not worth a second thread. */
 static void route_sort(iso_exec *ex, iso_routing *rt, void *row_gate_, const void *gate_) {
+    ISO_ASSERT(!ex->chain->is_open);
     if (ex->measuring) return;
     float *row_gate = row_gate_;
     const float *gate = gate_;

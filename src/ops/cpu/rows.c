@@ -42,10 +42,9 @@ static void embed_fwd_link(const void *ctx, const iso_step *block) {
 
 static void embed_fwd(iso_exec *ex, void *y, const void *w, const int32_t *ids, int64_t T,
                       int64_t H) {
-    if (ex->measuring) return;
     const rows_job job = {.out = y, .a = w, .index = ids, .n_rows = T, .H = H};
     iso_link link = link_of(ISO_OP_EMBED_FWD, embed_fwd_link, T, H);
-    iso_link_begin(ex, 0);
+    iso_link_begin(ex, 0, false);
     iso_link_add(ex, &link, &job, sizeof job);
 }
 
@@ -65,11 +64,10 @@ static void embed_bwd_link(const void *ctx, const iso_step *block) {
 
 static void embed_bwd(iso_exec *ex, void *dw, const void *dy, const int32_t *ids, int64_t T,
                       int64_t H) {
-    if (ex->measuring) return;
     const rows_job job = {.out = dw, .a = dy, .index = ids, .H = H, .K = T};
     iso_link link = link_of(ISO_OP_EMBED_BWD, embed_bwd_link, cpu_ceil_div(H, VEC_LANES), H);
     link.block_rows = cpu_max(1, cpu_ceil_div(link.n_rows, 8));
-    iso_link_begin(ex, 0);
+    iso_link_begin(ex, 0, false);
     iso_link_add(ex, &link, &job, sizeof job);
 }
 
@@ -103,12 +101,11 @@ static void combine_link(const void *ctx, const iso_step *block) {
 
 static void combine(iso_exec *ex, iso_tensor y, iso_tensor base, iso_tensor x,
                     const iso_routing *rt) {
-    if (ex->measuring) return;
     rows_job job = {.out = y.data, .act_a = x.data, .b = base.data, .index = rt->token_row};
     job.n_rows = rt->T, job.K = rt->K, job.H = y.dims[1], job.is_half = x.dtype == ISO_BF16;
     iso_link link = link_of(ISO_OP_COMBINE, combine_link, rt->T, job.H * (job.K + 1));
     link.operands[0] = row_operand(&y), link.operands[1] = row_operand(&base);
-    iso_link_begin(ex, 0);
+    iso_link_begin(ex, 0, false);
     iso_link_add(ex, &link, &job, sizeof job);
 }
 
@@ -140,12 +137,11 @@ static void norm_fwd_link(const void *ctx, const iso_step *block) {
 
 static void norm_fwd(iso_exec *ex, iso_tensor y, iso_tensor rstd, iso_tensor x, iso_tensor w,
                      double eps) {
-    if (ex->measuring) return;
     rows_job job = {.act_out = y.data, .out2 = rstd.data, .a = x.data, .b = w.data};
     job.H = x.dims[1], job.eps = (float)eps, job.is_half = y.dtype == ISO_BF16;
     iso_link link = link_of(ISO_OP_NORM_FWD, norm_fwd_link, x.dims[0], job.H);
     link.operands[0] = row_operand(&x), link.operands[1] = row_operand(&y);
-    iso_link_begin(ex, 0);
+    iso_link_begin(ex, 0, false);
     iso_link_add(ex, &link, &job, sizeof job);
 }
 
@@ -205,7 +201,7 @@ static void norm_bwd(iso_exec *ex, iso_tensor dx, iso_tensor d, iso_tensor dx_co
     link.operands[0] = row_operand(&dy), link.operands[1] = row_operand(&x);
     link.operands[2] = row_operand(&d), link.operands[3] = row_operand(&dx);
     link.operands[4] = row_operand(&dx_copy), link.operands[5] = row_operand(&y);
-    iso_link_begin(ex, n_sums * (int64_t)sizeof(float));
+    iso_link_begin(ex, 0, false);
     job.out2 = iso_arena_take(&ex->scratch, n_sums, sizeof *job.out2);
     iso_link_add(ex, &link, &job, sizeof job);
 }
@@ -257,7 +253,7 @@ static void rope(iso_exec *ex, iso_tensor qkv, int64_t B, int64_t S, int64_t A, 
     job.H = A * d, job.K = S, job.half = d / 2;
     iso_link link = link_of(ISO_OP_ROPE, rope_link, B * S, 2 * A * d);
     link.operands[0] = row_operand(&qkv);
-    iso_link_begin(ex, 2 * n * (int64_t)sizeof(float));
+    iso_link_begin(ex, 0, false);
     float *cosines = iso_arena_take(&ex->scratch, n, sizeof(float));
     float *sines = iso_arena_take(&ex->scratch, n, sizeof(float));
     job.a = cosines, job.b = sines;
@@ -291,12 +287,11 @@ static void swiglu_fwd_link(const void *ctx, const iso_step *block) {
 }
 
 static void swiglu_fwd(iso_exec *ex, iso_tensor h, iso_tensor gu, iso_tensor row_scale) {
-    if (ex->measuring) return;
     rows_job job = {.act_out = h.data, .act_a = gu.data, .b = row_scale.data};
     job.H = h.dims[1], job.is_half = h.dtype == ISO_BF16;
     iso_link link = link_of(ISO_OP_SWIGLU_FWD, swiglu_fwd_link, h.dims[0], job.H);
     link.operands[0] = row_operand(&gu), link.operands[1] = row_operand(&h);
-    iso_link_begin(ex, 0);
+    iso_link_begin(ex, 0, false);
     iso_link_add(ex, &link, &job, sizeof job);
 }
 
@@ -331,7 +326,6 @@ static void swiglu_bwd_link(const void *ctx, const iso_step *block) {
 
 static void swiglu_bwd(iso_exec *ex, iso_tensor dgu, iso_tensor drow_scale, iso_tensor h,
                        iso_tensor dh, iso_tensor gu, iso_tensor row_scale) {
-    if (ex->measuring) return;
     rows_job job = {.act_out = dgu.data, .out2 = drow_scale.data, .act_a = gu.data};
     job.act_out2 = h.data, job.act_b = dh.data, job.b = row_scale.data,
     job.is_half = dh.dtype == ISO_BF16;
@@ -339,7 +333,7 @@ static void swiglu_bwd(iso_exec *ex, iso_tensor dgu, iso_tensor drow_scale, iso_
     iso_link link = link_of(ISO_OP_SWIGLU_BWD, swiglu_bwd_link, dh.dims[0], 2 * job.H);
     link.operands[0] = row_operand(&dh), link.operands[1] = row_operand(&gu);
     link.operands[2] = row_operand(&dgu), link.operands[3] = row_operand(&h);
-    iso_link_begin(ex, 0);
+    iso_link_begin(ex, 0, false);
     iso_link_add(ex, &link, &job, sizeof job);
 }
 
