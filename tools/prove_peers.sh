@@ -93,6 +93,11 @@ try_row() {
     ! sort -n "$ways/$row" | tail -n 1 | grep -q '^0 ' || { echo "$row: none of PyTorch's ways works" >&2; return 1; }
 }
 
+# The peer's process that answers "run N", in a row's fastest way.
+peer_command() {
+    echo "$python bench/peers/torch_peer.py $(shape_flags "$1") $(fastest "$1") $(few "$1") --threads 2 --serve"
+}
+
 time_row() {
     local row=$1 shape=${1%-*} precision=${1#*-}
     [ ! -s "$work/$row.json" ] || return 0
@@ -100,7 +105,7 @@ time_row() {
     # shellcheck disable=SC2046 # words
     "$python" bench/peers/alternate.py $(shape_flags "$row") --precision "$precision" \
         --isomoe "$isomoe bench --shape $shape --precision $precision --threads 2 --blocks" \
-        --peer "$python bench/peers/torch_peer.py $(shape_flags "$row") $(fastest "$row") $(few "$row") --threads 2 --serve" \
+        --peer "$(peer_command "$row")" \
         >"$work/$row.part"
     mv "$work/$row.part" "$work/$row.json"
 }
@@ -111,8 +116,7 @@ twin_row() {
     try_row "$row" && try_row "$dense"
     "$python" bench/peers/twins.py --size "$size" --precision "$precision" \
         --isomoe "$isomoe bench --precision $precision --threads 2 --blocks --shape" \
-        --dense-peer "$python bench/peers/torch_peer.py $(shape_flags "$dense") $(fastest "$dense") $(few "$dense") --threads 2 --serve" \
-        --moe-peer "$python bench/peers/torch_peer.py $(shape_flags "$row") $(fastest "$row") $(few "$row") --threads 2 --serve" \
+        --dense-peer "$(peer_command "$dense")" --moe-peer "$(peer_command "$row")" \
         >"$work/twins.part"
     mv "$work/twins.part" "$work/twins-$size-$precision.json"
 }

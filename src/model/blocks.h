@@ -53,8 +53,8 @@ typedef struct iso_ffn {
     iso_component component;
 } iso_ffn;
 
-/* Forward, operation by operation, so that they can go beside others: gate_up from temps.norm;
- * temps.hidden; out = middle + down. */
+/* Forward, operation by operation, so that chains can begin and end between them: gate_up from
+ * temps.norm; temps.hidden; out = middle + down. */
 void iso_ffn_gate_up(const iso_ffn *f);
 void iso_ffn_swiglu(const iso_ffn *f);
 void iso_ffn_down(const iso_ffn *f);

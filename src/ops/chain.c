@@ -103,10 +103,12 @@ void iso_link_begin(iso_exec *exec, int64_t n_bytes, bool by_expert) {
     chain->packed_bytes += n_bytes;
 }
 
-static bool is_touched(const struct iso_chain *chain, const void *data) {
-    for (int i = 0; i < chain->n_links; i++)
-        for (int j = 0; j < ISO_LINK_OPERANDS; j++)
-            if (chain->links[i].operands[j].data == data) return true;
+/* Whether a link before link i_link touches what its operand j does, or an operand before j. */
+static bool is_touched(const struct iso_chain *chain, int i_link, int j) {
+    const void *data = chain->links[i_link].operands[j].data;
+    for (int i = 0; i <= i_link; i++)
+        for (int k = 0; k < (i < i_link ? ISO_LINK_OPERANDS : j); k++)
+            if (chain->links[i].operands[k].data == data) return true;
     return false;
 }
 
@@ -119,11 +121,8 @@ void iso_link_add(iso_exec *exec, const iso_link *link, const void *job, size_t 
     *added = *link;
     memcpy(added->job, job, job_bytes);
     if (chain->is_open && !link->goes_by_expert) added->block_rows = ISO_CHAIN_ROWS;
-    for (int i = 0; i < ISO_LINK_OPERANDS; i++) {
-        bool is_known = is_touched(chain, added->operands[i].data);
-        for (int j = 0; j < i; j++) is_known |= added->operands[j].data == added->operands[i].data;
-        if (is_known) added->operands[i].data = NULL;
-    }
+    for (int j = 0; j < ISO_LINK_OPERANDS; j++)
+        if (is_touched(chain, chain->n_links, j)) added->operands[j].data = NULL;
     chain->n_links++;
     if (!chain->is_open) run(exec);
 }

@@ -20,7 +20,7 @@ typedef struct grouped_job {
     cpu_matrix a, x;
     const float *w;
     const int32_t *offsets;
-    iso_rows *pieces;
+    iso_rows *pieces; /* of dw */
     int64_t n_pieces;
     char *scratch; /* thread_bytes for each thread: packed B, then A */
     int64_t thread_bytes, a_at;
@@ -77,7 +77,7 @@ static void rows_link(const void *ctx, const iso_step *s) {
 
 /* job->out (R,N) = a (R,K) B, B from the rows' experts' weights. */
 static void run_products(iso_exec *ex, grouped_job *job, const iso_routing *rt, iso_op op) {
-    int64_t n_threads = iso_exec_n_threads(ex), max_pieces = rt->E + rt->T * rt->K / BLOCK_ROWS;
+    int64_t n_threads = iso_exec_n_threads(ex), max_blocks = rt->E + rt->T * rt->K / BLOCK_ROWS;
     cpu_matrix out = {.data = job->out.data, .ld = job->N, .is_half = job->out.dtype == ISO_BF16};
     iso_link link = {.op = op, .rows = rows_link, .fetches = true, .n_rows = rt->T * rt->K};
     link.operands[0] = cpu_operand_of(&job->a), link.operands[1] = cpu_operand_of(&out);
@@ -88,10 +88,10 @@ static void run_products(iso_exec *ex, grouped_job *job, const iso_routing *rt, 
     job->thread_bytes = job->a_at;
     if (job->a.is_half != job->is_half) job->thread_bytes += BLOCK_ROWS * job->K * 4;
     iso_link_begin(ex, 0, true);
-    job->pieces = iso_arena_take(&ex->scratch, max_pieces, sizeof(iso_rows));
+    iso_rows *blocks = iso_arena_take(&ex->scratch, max_blocks, sizeof *blocks);
     job->scratch = iso_arena_take(&ex->scratch, n_threads, job->thread_bytes);
-    link.goes_by_expert = true, link.blocks = job->pieces;
-    if (!ex->measuring) link.n_blocks = list_blocks(job->pieces, rt);
+    link.goes_by_expert = true, link.blocks = blocks;
+    if (!ex->measuring) link.n_blocks = list_blocks(blocks, rt);
     iso_link_add(ex, &link, job, sizeof *job);
 }
 

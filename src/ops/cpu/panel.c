@@ -224,7 +224,7 @@ static void fetch_some(fetch *f, tile *t) {
 }
 
 /* Work beside a product (iso_exec_aside): with each strip some numbers, fetched by every second
- * tile and done when the strip is. */
+ * tile and done when STRIPS_BESIDE strips are. */
 typedef struct numbers {
     const iso_beside *work;
     int64_t first, end, fetched; /* done up to first, fetched up to there */
@@ -233,10 +233,9 @@ typedef struct numbers {
 
 #define LINE_NUMBERS 16
 /* FLOPs beside which a number is fetched and done without being noticed. */
-#define FLOPS_BESIDE 1024
-#ifndef STRIPS_BESIDE
+#define FLOPS_BESIDE  1024
 #define STRIPS_BESIDE 4
-#endif
+
 /* Tiles that fetch a stream's share for a strip. */
 static int64_t tiles_per_stream(int64_t n_tiles) {
     return (n_tiles + 1) / 2 / ISO_BESIDE_STREAMS;
@@ -306,18 +305,18 @@ static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64
             next_width = cpu_strip_start(p->N, i_strip + 2) - end;
         else
             next = p->next_b;
-        for (int64_t i = 0; i < n; i += PANEL_ROWS) {
+        for (int64_t i = 0, i_tile = 0; i < n; i += PANEL_ROWS, i_tile++) {
             int64_t at = (first + i) * p->c_ld + col;
             t.rows = rows + i;
             t.n_rows = cpu_min(PANEL_ROWS, n - i);
             t.next_tile = i + PANEL_ROWS < n ? PANEL_ROWS : 0;
             t.c = (char *)p->c + at * (p->c_is_half ? 2 : 4);
             t.base = p->base ? p->base + at : NULL;
-            if (beside->work && i / PANEL_ROWS % 2 == 0)
-                fetch_numbers(beside, &t, i / PANEL_ROWS, n_tiles);
+            if (beside->work && i_tile % 2 == 0)
+                fetch_numbers(beside, &t, i_tile, n_tiles);
             else
                 fetch_some(ahead, &t);
-            fetch_strip(&t, next ? next : t.b, next ? next_width : 0, i / PANEL_ROWS, n_tiles);
+            fetch_strip(&t, next ? next : t.b, next ? next_width : 0, i_tile, n_tiles);
             run(&t, (end - col) / VEC_LANES);
         }
         end_strip(beside, i_strip);

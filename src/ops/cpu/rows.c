@@ -28,6 +28,12 @@ static iso_link link_of(iso_op op, void (*rows)(const void *, const iso_step *),
         .op = op, .rows = rows, .n_rows = n_rows, .block_rows = cpu_block_rows(row_elements)};
 }
 
+/* Of kernels that take no scratch. */
+static void run_link(iso_exec *ex, const iso_link *link, const rows_job *job) {
+    iso_link_begin(ex, 0, false);
+    iso_link_add(ex, link, job, sizeof *job);
+}
+
 /* Rows of a tensor that lie one after the other. */
 static iso_operand row_operand(const iso_tensor *t) {
     return (iso_operand){.data = t->data, .row_bytes = t->dims[1] * iso_dtype_bytes(t->dtype)};
@@ -42,10 +48,9 @@ static void embed_fwd_link(const void *ctx, const iso_step *block) {
 
 static void embed_fwd(iso_exec *ex, void *y, const void *w, const int32_t *ids, int64_t T,
                       int64_t H) {
-    const rows_job job = {.out = y, .a = w, .index = ids, .n_rows = T, .H = H};
+    const rows_job job = {.out = y, .a = w, .index = ids, .H = H};
     iso_link link = link_of(ISO_OP_EMBED_FWD, embed_fwd_link, T, H);
-    iso_link_begin(ex, 0, false);
-    iso_link_add(ex, &link, &job, sizeof job);
+    run_link(ex, &link, &job);
 }
 
 /* Here "rows" are vectors of columns: a piece adds all tokens, in order, into its columns. */
@@ -67,8 +72,7 @@ static void embed_bwd(iso_exec *ex, void *dw, const void *dy, const int32_t *ids
     const rows_job job = {.out = dw, .a = dy, .index = ids, .H = H, .K = T};
     iso_link link = link_of(ISO_OP_EMBED_BWD, embed_bwd_link, cpu_ceil_div(H, VEC_LANES), H);
     link.block_rows = cpu_max(1, cpu_ceil_div(link.n_rows, 8));
-    iso_link_begin(ex, 0, false);
-    iso_link_add(ex, &link, &job, sizeof job);
+    run_link(ex, &link, &job);
 }
 
 /* Tokens between a row's prefetch and its use: by expert, rows lie where no processor looks. */
@@ -105,8 +109,7 @@ static void combine(iso_exec *ex, iso_tensor y, iso_tensor base, iso_tensor x,
     job.n_rows = rt->T, job.K = rt->K, job.H = y.dims[1], job.is_half = x.dtype == ISO_BF16;
     iso_link link = link_of(ISO_OP_COMBINE, combine_link, rt->T, job.H * (job.K + 1));
     link.operands[0] = row_operand(&y), link.operands[1] = row_operand(&base);
-    iso_link_begin(ex, 0, false);
-    iso_link_add(ex, &link, &job, sizeof job);
+    run_link(ex, &link, &job);
 }
 
 VEC_INLINE void norm_rows(const rows_job *job, bool is_half, const iso_step *block) {
@@ -141,8 +144,7 @@ static void norm_fwd(iso_exec *ex, iso_tensor y, iso_tensor rstd, iso_tensor x, 
     job.H = x.dims[1], job.eps = (float)eps, job.is_half = y.dtype == ISO_BF16;
     iso_link link = link_of(ISO_OP_NORM_FWD, norm_fwd_link, x.dims[0], job.H);
     link.operands[0] = row_operand(&x), link.operands[1] = row_operand(&y);
-    iso_link_begin(ex, 0, false);
-    iso_link_add(ex, &link, &job, sizeof job);
+    run_link(ex, &link, &job);
 }
 
 /* dx = d + r (w dy - x r^2 mean(w dy x)); the block's own row of out2 = sum of dy x r. */
@@ -291,8 +293,7 @@ static void swiglu_fwd(iso_exec *ex, iso_tensor h, iso_tensor gu, iso_tensor row
     job.H = h.dims[1], job.is_half = h.dtype == ISO_BF16;
     iso_link link = link_of(ISO_OP_SWIGLU_FWD, swiglu_fwd_link, h.dims[0], job.H);
     link.operands[0] = row_operand(&gu), link.operands[1] = row_operand(&h);
-    iso_link_begin(ex, 0, false);
-    iso_link_add(ex, &link, &job, sizeof job);
+    run_link(ex, &link, &job);
 }
 
 VEC_INLINE void swiglu_bwd_rows(const rows_job *job, bool is_half, const iso_step *block) {
@@ -333,8 +334,7 @@ static void swiglu_bwd(iso_exec *ex, iso_tensor dgu, iso_tensor drow_scale, iso_
     iso_link link = link_of(ISO_OP_SWIGLU_BWD, swiglu_bwd_link, dh.dims[0], 2 * job.H);
     link.operands[0] = row_operand(&dh), link.operands[1] = row_operand(&gu);
     link.operands[2] = row_operand(&dgu), link.operands[3] = row_operand(&h);
-    iso_link_begin(ex, 0, false);
-    iso_link_add(ex, &link, &job, sizeof job);
+    run_link(ex, &link, &job);
 }
 
 void ISO_ISA_NAME(iso_cpu_rows_init)(iso_kernels *kernels) {
