@@ -138,13 +138,13 @@ def summary(side, blocks, shape):
     return result
 
 
-def alternate(sides, n_steps, shape, pairs):
-    """{side: [(tokens/s, peak GFLOP/s around it) of each block]}, and all peaks."""
+def alternate(sides, n_steps, shapes, pairs):
+    """{side: [(tokens/s, peak GFLOP/s around it) of each block]}, and all peaks; shapes by side."""
     blocks, peaks = {side.name: [] for side in sides}, [sides[0].peak()]
     for i_pair in range(pairs):
         for side in sides if i_pair % 2 == 0 else sides[::-1]:
             n = n_steps[side.name]
-            rate = n * shape.tokens_per_step / side.run(n)
+            rate = n * shapes[side.name].tokens_per_step / side.run(n)
             peaks.append(sides[0].peak())
             around = (peaks[-2] + peaks[-1]) / 2
             blocks[side.name].append((rate, around))
@@ -179,7 +179,8 @@ def main():
         lengths = {side.name: block_steps(side, options.seconds) for side in sides}
         n_steps = {name: n for name, (n, _) in lengths.items()}
         fitting = int(options.budget / sum(seconds for _, seconds in lengths.values()))
-        blocks, peaks = alternate(sides, n_steps, shape, options.pairs or min(max(fitting, 5), 15))
+        shapes = {side.name: shape for side in sides}
+        blocks, peaks = alternate(sides, n_steps, shapes, options.pairs or min(max(fitting, 5), 15))
     except RuntimeError as error:
         print(f"alternate: {error}", file=sys.stderr)
         return 1

@@ -15,21 +15,8 @@ import json
 import signal
 import sys
 
-from alternate import Side, block_steps, check_same_work, spread
+from alternate import Side, alternate, block_steps, check_same_work, spread
 from shapes import SHAPES
-
-
-def run_round(i_round, sides, n_steps, shapes, peaks):
-    """{side: fraction of the peak around its block, by model FLOPs}"""
-    fractions = {}
-    for side in sides if i_round % 2 == 0 else sides[::-1]:
-        shape = shapes[side.name.split()[1]]
-        n = n_steps[side.name]
-        gflops = n * shape.tokens_per_step * shape.flops_per_token / 1e9 / side.run(n)
-        peaks.append(sides[0].peak())
-        fractions[side.name] = 2 * gflops / (peaks[-2] + peaks[-1])
-        print(f"round {i_round + 1}: {side.name} {gflops:.0f} GFLOP/s, peak {peaks[-1]:.0f}", file=sys.stderr)
-    return fractions
 
 
 def executed_over_model(side):
@@ -46,7 +33,6 @@ def main():
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--seconds", type=float, default=1.5, help="a block's length, about; at least a step")
     options = parser.parse_args()
-    shapes = {"dense": SHAPES["d" + options.size], "moe": SHAPES["m" + options.size]}
     commands = {
         "isomoe dense": f"{options.isomoe} d{options.size}",
         "isomoe moe": f"{options.isomoe} m{options.size}",
@@ -54,17 +40,17 @@ def main():
         "peer moe": options.moe_peer,
     }
 
+    shapes = {name: SHAPES[("m" if name.endswith("moe") else "d") + options.size] for name in commands}
+
     # A stopped child would outlive a driver that is terminated: leave through finally.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    sides, rounds, peaks = [], [], []
+    sides = []
     try:
         for name, command in commands.items():
             sides.append(Side(name, command))
-            check_same_work(sides[-1], shapes[name.split()[1]], options.precision)
+            check_same_work(sides[-1], shapes[name], options.precision)
         n_steps = {side.name: block_steps(side, options.seconds)[0] for side in sides}
-        peaks.append(sides[0].peak())
-        for i in range(options.rounds):
-            rounds.append(run_round(i, sides, n_steps, shapes, peaks))
+        blocks, peaks = alternate(sides, n_steps, shapes, options.rounds)
     except RuntimeError as error:
         print(f"twins: {error}", file=sys.stderr)
         return 1
@@ -72,8 +58,13 @@ def main():
         for side in sides:
             side.close()
 
+    fractions = {
+        name: [rate * shapes[name].flops_per_token / 1e9 / peak for rate, peak in blocks[name]] for name in commands
+    }
+
     def ratios(program, factor=1.0):
-        return spread([r[f"{program} moe"] / r[f"{program} dense"] * factor for r in rounds], 4)
+        pairs = zip(fractions[f"{program} moe"], fractions[f"{program} dense"])
+        return spread([moe / dense * factor for moe, dense in pairs], 4)
 
     executed = executed_over_model(sides[1]) / executed_over_model(sides[0])
     result = {
@@ -83,7 +74,7 @@ def main():
         "block_steps": n_steps,
         "commands": commands,
         "peak_gflops": spread(peaks, 1),
-        "fractions": {name: spread([r[name] for r in rounds], 4) for name in commands},
+        "fractions": {name: spread(values, 4) for name, values in fractions.items()},
         "isomoe": {"model": ratios("isomoe"), "executed": ratios("isomoe", executed)},
         "peer": {"model": ratios("peer")},
     }
