@@ -38,7 +38,7 @@
 
 #define CACHE_LINE 64
 #define CLOSED     UINT32_MAX
-#define SPIN_NS    30000
+#define SPIN_NS    150000
 
 typedef struct worker {
     iso_pool *pool;

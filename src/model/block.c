@@ -60,8 +60,10 @@ void iso_attention_block_bwd(iso_model *model, int64_t layer, iso_tensor x, int6
     iso_model_norm_bwd(model, ISO_FIELD_NORM1, layer, norm, x,
                        iso_model_vec(model, acts->rstd1, T));
     iso_exec_flush(ex);
-    iso_model_bwd_weight(model, ISO_FIELD_O, layer, d, attended, ISO_COMPONENT_ATTENTION);
+    iso_exec_pile(ex);
     iso_model_bwd_weight(model, ISO_FIELD_Q, layer, d_qkv, norm, ISO_COMPONENT_ATTENTION);
+    iso_model_bwd_weight(model, ISO_FIELD_O, layer, d, attended, ISO_COMPONENT_ATTENTION);
+    iso_exec_flush(ex);
 }
 
 static int64_t hidden_size(const iso_ffn *f) {
@@ -186,6 +188,8 @@ void iso_dense_block_bwd(iso_model *model, int64_t layer, int64_t T) {
     iso_ffn_d_norm(&f, false);
     iso_norm2_bwd(model, layer, T);
     iso_exec_flush(model->exec);
+    iso_exec_pile(model->exec);
     iso_ffn_dw_down(&f, d);
     iso_ffn_dw_gate_up(&f);
+    iso_exec_flush(model->exec);
 }

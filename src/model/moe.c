@@ -181,10 +181,12 @@ void iso_moe_block_bwd(iso_model *model, int64_t layer, int64_t T, int64_t n_gro
     }
     iso_norm2_bwd(model, layer, T);
     iso_exec_flush(ex);
+    iso_exec_pile(ex);
     dw(&m, ISO_FIELD_EXPERT_DOWN, d, true, hidden(&m));
     if (m.has_shared) iso_ffn_dw_down(&m.shared, d);
     dw(&m, ISO_FIELD_EXPERT_GATE, d_gate_up(&m), false, norm(&m));
     iso_model_bwd_weight(model, ISO_FIELD_ROUTER, layer, logits(&m), norm(&m),
                          ISO_COMPONENT_ROUTER);
     if (m.has_shared) iso_ffn_dw_gate_up(&m.shared);
+    iso_exec_flush(ex);
 }

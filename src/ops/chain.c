@@ -4,6 +4,7 @@
 #include "ops/chain.h"
 
 #include "base/clock.h"
+#include "ops/pile.h"
 
 #include <string.h>
 
@@ -58,7 +59,7 @@ static void count_time(iso_exec *exec, int64_t run_ns) {
     for (int i = 0; i < chain->n_links; i++)
         exec->counters->time_ns[chain->links[i].op] +=
             (int64_t)((double)run_ns * (double)chain->time_ns[i] / (double)sum);
-    chain->run_ns += run_ns;
+    exec->shared_ns += run_ns;
 }
 
 static void run(iso_exec *exec) {
@@ -89,7 +90,8 @@ void iso_exec_chain(iso_exec *exec) {
 void iso_exec_flush(iso_exec *exec) {
     run(exec);
     exec->chain->is_open = false;
-    exec->chain->run_ns = 0; /* no operation's wrapper has measured it */
+    iso_pile_flush(exec);
+    exec->shared_ns = 0; /* no operation's wrapper has measured it */
 }
 
 void iso_link_begin(iso_exec *exec, int64_t n_bytes, bool by_expert) {

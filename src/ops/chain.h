@@ -74,7 +74,6 @@ struct iso_chain {
     iso_link links[ISO_CHAIN_LINKS];
     int64_t first_prepare[ISO_CHAIN_LINKS + 1];
     _Atomic(int64_t) time_ns[ISO_CHAIN_LINKS]; /* of all threads */
-    int64_t run_ns;                            /* since the last operation ended: not its own */
 };
 
 /* Before a kernel takes scratch, in dry runs too, which cut a chain where a real run does. If it

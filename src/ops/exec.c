@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "ops/chain.h"
+#include "ops/pile.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -85,11 +86,13 @@ iso_status iso_exec_create(iso_exec *out, const char *backend, iso_dtype dtype, 
     iso_kernels *kernels = calloc(1, sizeof *kernels);
     out->kernels = kernels;
     out->chain = aligned_alloc(ISO_ALIGN_BYTES, sizeof *out->chain);
-    if (!kernels || !out->chain) {
+    out->pile = aligned_alloc(ISO_ALIGN_BYTES, sizeof *out->pile);
+    if (!kernels || !out->chain || !out->pile) {
         iso_exec_release(out);
         return iso_fail(ISO_ERR_MEMORY, "cannot allocate the table of kernels");
     }
     memset(out->chain, 0, sizeof *out->chain);
+    memset(out->pile, 0, sizeof *out->pile);
     if (dtype == ISO_F64)
         iso_kernels_init_ref_f64(kernels);
     else
@@ -119,6 +122,7 @@ void iso_exec_release(iso_exec *exec) {
     iso_arena_release(&exec->scratch);
     free((void *)exec->kernels);
     free(exec->chain);
+    free(exec->pile);
     *exec = (iso_exec){0};
 }
 
@@ -131,7 +135,8 @@ static void run_pieces(const iso_exec *exec, int64_t n_pieces, iso_piece_fn fn, 
 }
 
 void iso_exec_pieces(const iso_exec *exec, int64_t n_pieces, iso_piece_fn fn, void *ctx) {
-    ISO_ASSERT(!exec->chain->is_open); /* it holds back what should have been done before */
+    /* they hold back what should have been done before */
+    ISO_ASSERT(!exec->chain->is_open && (!exec->pile->is_open || exec->pile->n_stages > 0));
     run_pieces(exec, n_pieces, fn, ctx);
 }
 

@@ -100,6 +100,8 @@ typedef struct iso_exec {
     bool measuring;          /* dry run: kernels take scratch and return */
     iso_counters *counters;  /* borrowed, never NULL */
     struct iso_chain *chain; /* chain.h */
+    struct iso_pile *pile;   /* pile.h */
+    int64_t shared_ns;       /* of an operation's time: shared out to others already */
     bool is_aside;           /* the next operation, or this one */
     iso_beside beside;
 } iso_exec;
@@ -131,6 +133,9 @@ int iso_exec_n_threads(const iso_exec *exec);
  * bits are the same. All operations of a chain have the same rows; one by expert begins with a
  * grouped product. A chain that is open stays open. */
 void iso_exec_chain(iso_exec *exec);
+/* Gradients of weights from here to iso_exec_flush may be done together, in any order; nothing else
+ * comes between. The bits are the same. */
+void iso_exec_pile(iso_exec *exec);
 void iso_exec_flush(iso_exec *exec);
 
 /* The next operation may be done beside those after it, until iso_exec_join: nothing that it reads

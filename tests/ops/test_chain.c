@@ -1,7 +1,7 @@
-/* test_chain.c - operations in a chain (ops.h, iso_exec_chain) write the bits that they write one
- * by one, on any number of threads: also where a chain is cut because it has too many links or too
- * many weights, with rows that fill no block, and with experts that have no row, many blocks, or
- * large weights.
+/* test_chain.c - operations in a chain (ops.h, iso_exec_chain) and gradients of weights on a pile
+ * (iso_exec_pile) write the bits that they write one by one, on any number of threads: also where a
+ * chain is cut because it has too many links or too many weights, with rows that fill no block,
+ * with experts that have no row, many blocks, or large weights, and where a gradient takes rounds.
  */
 #include "ops/ops.h"
 
@@ -103,6 +103,29 @@ static iso_tensor tokens_fwd(world *w, iso_tensor x, iso_routing *rt, iso_tensor
     return norm;
 }
 
+/* Gradients of weights; some are added to what is there. */
+static void gradients(world *w, iso_tensor d, iso_tensor norm, iso_tensor d_rows,
+                      iso_tensor row_hidden, const iso_routing *rt) {
+    const sizes *z = &w->z;
+    int64_t T = rt->T, H = z->A * z->d, E = z->E;
+    double *squares = take(w, 5 * (int64_t)sizeof *squares);
+    iso_tensor dw_down = drawn(w, wide(w, H, z->F)), dw_o = drawn(w, wide(w, H, H));
+    iso_tensor dw_router = drawn(w, wide(w, E, H)), hidden = narrow(w, T, z->F);
+    iso_tensor dw_rows = of_experts(drawn(w, wide(w, E * d_rows.dims[1], H)), E);
+    iso_tensor dw_hidden = of_experts(drawn(w, wide(w, E * H, z->De)), E);
+    iso_tensor wide_hidden = drawn(w, wide(w, T, z->F)), rstd = vector(w, T);
+    iso_tensor d_logits = drawn(w, wide(w, T, E)), gain = drawn(w, vector(w, z->F));
+    iso_norm_fwd(w->ex, hidden, rstd, wide_hidden, gain, 1e-5);
+    if (w->chains) iso_exec_pile(w->ex);
+    iso_grouped_bwd_weight(w->ex, dw_hidden, true, &squares[0], d, true, row_hidden, false, rt);
+    iso_linear_bwd_weight(w->ex, dw_down, false, &squares[1], d, hidden, ISO_COMPONENT_FFN_DENSE);
+    iso_grouped_bwd_weight(w->ex, dw_rows, false, &squares[2], d_rows, false, norm, true, rt);
+    iso_linear_bwd_weight(w->ex, dw_router, true, &squares[3], d_logits, norm,
+                          ISO_COMPONENT_ROUTER);
+    iso_linear_bwd_weight(w->ex, dw_o, true, &squares[4], d, norm, ISO_COMPONENT_ATTENTION);
+    end(w);
+}
+
 /* Experts there and back; the gradient of what they have read, by token, through a norm. */
 static void experts(world *w, iso_tensor x, iso_tensor norm, const iso_routing *rt,
                     iso_tensor row_gate) {
@@ -135,6 +158,7 @@ static void experts(world *w, iso_tensor x, iso_tensor norm, const iso_routing *
     iso_linear_bwd_input(w->ex, d_norm, true, d, w_o, ISO_COMPONENT_ATTENTION);
     iso_norm_bwd(w->ex, dx, d_stream, iso_no_tensor(), norm, dw, d_norm, x, rstd, gain);
     end(w);
+    gradients(w, d, norm, d_gate_up, hidden, rt);
 }
 
 static void go(world *w) {
@@ -209,6 +233,12 @@ static void test_large_weights(void **state) {
     check_types(&large_experts);
 }
 
+/* What the gradient of the down projection packs is more than two rounds hold. */
+static void test_rounds(void **state) {
+    const sizes wide_ffn = {.B = 2, .S = 700, .A = 2, .d = 16, .F = 2304, .E = 3, .K = 1, .De = 16};
+    check_types(&wide_ffn);
+}
+
 static void test_skewed_routing(void **state) {
     const sizes skewed = {
         .B = 4, .S = 150, .A = 2, .d = 32, .F = 48, .E = 7, .K = 2, .De = 40, .is_skewed = true};
@@ -219,6 +249,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_odd_sizes),
         cmocka_unit_test(test_large_weights),
+        cmocka_unit_test(test_rounds),
         cmocka_unit_test(test_skewed_routing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

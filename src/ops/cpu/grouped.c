@@ -7,6 +7,7 @@
  * "by token" are read where they lie.
  */
 #include "ops/cpu/panel.h"
+#include "ops/pile.h"
 
 #include <string.h>
 
@@ -26,7 +27,7 @@ typedef struct grouped_job {
     int64_t thread_bytes, a_at;
     int64_t N, K; /* of each product; of the weight gradient rows and columns of dw */
     bool is_half, is_transposed, accumulate, by_columns;
-    double *squares; /* of each piece of dw */
+    double *squares, *sum_squares; /* of each piece of dw; of all */
 } grouped_job;
 
 static cpu_matrix matrix_of(iso_tensor t, bool by_token, const iso_routing *rt) {
@@ -133,10 +134,10 @@ static double squares_of(const float *dw, int64_t ld, int64_t M, int64_t N) {
     return sum;
 }
 
-static void weight_piece(void *ctx, int64_t i_piece, int i_thread) {
+static void weight_piece(const void *ctx, const iso_turn *turn) {
     const grouped_job *job = ctx;
-    const iso_rows at = job->pieces[i_piece];
-    char *packed = job->scratch + i_thread * job->thread_bytes, *panels = packed + job->a_at;
+    const iso_rows at = job->pieces[turn->i_piece];
+    char *packed = turn->scratch, *panels = packed + job->a_at;
     int64_t row = job->offsets[at.expert], end = job->offsets[at.expert + 1];
     int64_t first_row = job->by_columns ? 0 : at.first, first_col = at.first - first_row;
     cpu_product p = {.M = job->N, .N = job->K, .is_half = job->is_half, .a_in_panels = true};
@@ -156,28 +157,30 @@ static void weight_piece(void *ctx, int64_t i_piece, int i_thread) {
         cpu_multiply(&p);
         p.base = dw;
     }
-    job->squares[i_piece] = squares_of(dw, job->K, p.M, p.N);
+    job->squares[turn->i_piece] = squares_of(dw, job->K, p.M, p.N);
+}
+
+static void sum_squares(const void *ctx) {
+    const grouped_job *job = ctx;
+    *job->sum_squares = cpu_sum(job->squares, job->n_pieces);
 }
 
 static void grouped_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, double *squares,
                                iso_tensor dy, bool dy_by_token, iso_tensor x, bool x_by_token,
                                const iso_routing *rt) {
-    int64_t mark = iso_arena_mark(&ex->scratch), n_threads = iso_exec_n_threads(ex);
     grouped_job job = {.out = dw, .accumulate = accumulate, .offsets = rt->offsets};
     job.a = matrix_of(dy, dy_by_token, rt), job.x = matrix_of(x, x_by_token, rt);
     job.N = dw.dims[1], job.K = dw.dims[2], job.by_columns = job.K > job.N;
-    job.is_half = ex->narrow == ISO_BF16;
+    job.is_half = ex->narrow == ISO_BF16, job.sum_squares = squares;
     job.a_at = cpu_strips_words(BLOCK_TOKENS, job.K, job.is_half) * 4;
-    job.thread_bytes = job.a_at + cpu_panels_words(job.N, BLOCK_TOKENS, job.is_half) * 4;
+    iso_stage stage = {.op = ISO_OP_GROUPED_BWD_WEIGHT, .n_rounds = 1};
+    stage.multiply = weight_piece, stage.after = sum_squares;
+    stage.thread_bytes = job.a_at + cpu_panels_words(job.N, BLOCK_TOKENS, job.is_half) * 4;
+    iso_stage_begin(ex);
     job.pieces = iso_arena_take(&ex->scratch, rt->E * MAX_PARTS, sizeof(iso_rows));
-    job.scratch = iso_arena_take(&ex->scratch, n_threads, job.thread_bytes);
     job.squares = iso_arena_take(&ex->scratch, rt->E * MAX_PARTS, sizeof *job.squares);
-    if (!ex->measuring) {
-        job.n_pieces = list_parts(job.pieces, rt, &job);
-        iso_exec_pieces(ex, job.n_pieces, weight_piece, &job);
-        *squares = cpu_sum(job.squares, job.n_pieces);
-    }
-    iso_arena_rewind(&ex->scratch, mark);
+    if (!ex->measuring) stage.n_multiply = job.n_pieces = list_parts(job.pieces, rt, &job);
+    iso_stage_add(ex, &stage, &job, sizeof job);
 }
 
 void ISO_ISA_NAME(iso_cpu_grouped_init)(iso_kernels *kernels) {

@@ -9,6 +9,7 @@
  * them, so no other copy of them exists.
  */
 #include "ops/cpu/panel.h"
+#include "ops/pile.h"
 
 #define PACK_STRIPS  2     /* packed in a piece */
 #define PACK_ROWS    64    /* the same, of what is packed row by row; even */
@@ -23,10 +24,10 @@ typedef struct linear_job {
     float *packed;
     char *scratch; /* thread_bytes for each thread */
     int64_t thread_bytes, M, N, K;
-    int64_t first_token, n_tokens, pack_rows;         /* of the weight gradient */
-    int64_t n_panels, n_pieces;                       /* of its rows */
-    double *squares;                                  /* of each of these pieces */
-    bool is_half, is_transposed, accumulate, is_last; /* is_last: of the chunks */
+    int64_t T, chunk_tokens, pack_rows; /* of the weight gradient */
+    int64_t n_panels, n_pieces;         /* of its rows */
+    double *squares, *sum_squares;      /* of each of these pieces; of all */
+    bool is_half, is_transposed, accumulate;
 } linear_job;
 
 static cpu_matrix matrix_of(iso_tensor t) {
@@ -104,14 +105,21 @@ static void linear_bwd_input(iso_exec *ex, iso_tensor dx, bool accumulate, iso_t
     run_product(ex, &job, ISO_OP_LINEAR_BWD_INPUT);
 }
 
+/* Tokens of a round: all of its chunk, or what is left. */
+static int64_t round_tokens(const linear_job *job, int64_t i_round) {
+    return cpu_min(job->chunk_tokens, job->T - i_round * job->chunk_tokens);
+}
+
 /* Some tokens of x, which is packed in blocks of BLOCK_TOKENS. */
-static void pack_tokens_piece(void *ctx, int64_t i_piece, int i_thread) {
+static void pack_tokens_piece(const void *ctx, const iso_turn *turn) {
     const linear_job *job = ctx;
-    int64_t token = i_piece * job->pack_rows, first = token % BLOCK_TOKENS, start = token - first;
-    int64_t n = cpu_min(BLOCK_TOKENS, job->n_tokens - start);
-    float *packed = job->packed + cpu_strips_words(start, job->N, job->is_half);
-    cpu_pack_rows(packed, job->is_half, &job->x, job->first_token + start, n, job->N, first,
-                  cpu_min(n, first + job->pack_rows));
+    int64_t token = turn->i_piece * job->pack_rows, n_tokens = round_tokens(job, turn->i_round);
+    int64_t first = token % BLOCK_TOKENS, start = token - first;
+    int64_t n = cpu_min(BLOCK_TOKENS, n_tokens - start);
+    if (token >= n_tokens) return; /* the last round has fewer */
+    float *packed = (float *)turn->packed + cpu_strips_words(start, job->N, job->is_half);
+    cpu_pack_rows(packed, job->is_half, &job->x, turn->i_round * job->chunk_tokens + start, n,
+                  job->N, first, cpu_min(n, first + job->pack_rows));
 }
 
 /* Where piece i of dw's rows begins: panels as even as they come, the larger pieces first. */
@@ -120,25 +128,33 @@ static int64_t piece_row(const linear_job *job, int64_t i) {
     return cpu_min(job->M, (i * least + cpu_min(i, n_larger)) * PANEL_ROWS);
 }
 
-static void weight_piece(void *ctx, int64_t i_piece, int i_thread) {
+static void weight_piece(const void *ctx, const iso_turn *turn) {
     const linear_job *job = ctx;
-    int64_t row = piece_row(job, i_piece), at = row * job->N;
-    char *panels = job->scratch + i_thread * job->thread_bytes;
-    cpu_product p = {.M = piece_row(job, i_piece + 1) - row, .N = job->N};
-    p.is_half = job->is_half, p.a_in_panels = true, p.a = panels;
+    const float *packed = (const float *)turn->packed;
+    int64_t n_tokens = round_tokens(job, turn->i_round);
+    int64_t first_token = turn->i_round * job->chunk_tokens;
+    int64_t row = piece_row(job, turn->i_piece), at = row * job->N;
+    cpu_product p = {.M = piece_row(job, turn->i_piece + 1) - row, .N = job->N};
+    p.is_half = job->is_half, p.a_in_panels = true, p.a = turn->scratch;
     p.c = (float *)job->out.data + at, p.c_ld = job->N;
-    for (int64_t token = 0; token < job->n_tokens; token += BLOCK_TOKENS) {
-        bool is_first = token == 0 && job->first_token == 0 && !job->accumulate;
-        p.K = cpu_min(BLOCK_TOKENS, job->n_tokens - token);
-        cpu_pack_panels(panels, job->is_half, &job->a, job->first_token + token, row, p.M, p.K);
-        p.b = job->packed + cpu_strips_words(token, job->N, job->is_half);
-        p.next_b = job->packed;
-        if (token + p.K < job->n_tokens)
-            p.next_b = job->packed + cpu_strips_words(token + p.K, job->N, job->is_half);
+    for (int64_t token = 0; token < n_tokens; token += BLOCK_TOKENS) {
+        bool is_first = first_token + token == 0 && !job->accumulate;
+        p.K = cpu_min(BLOCK_TOKENS, n_tokens - token);
+        cpu_pack_panels(turn->scratch, job->is_half, &job->a, first_token + token, row, p.M, p.K);
+        p.b = packed + cpu_strips_words(token, job->N, job->is_half);
+        p.next_b = packed;
+        if (token + p.K < n_tokens)
+            p.next_b = packed + cpu_strips_words(token + p.K, job->N, job->is_half);
         p.base = is_first ? NULL : p.c;
         cpu_multiply(&p);
     }
-    if (job->is_last) job->squares[i_piece] = vec_sum_squares(p.c, p.M * p.N);
+    if (first_token + n_tokens == job->T)
+        job->squares[turn->i_piece] = vec_sum_squares(p.c, p.M * p.N);
+}
+
+static void sum_squares(const void *ctx) {
+    const linear_job *job = ctx;
+    *job->sum_squares = cpu_sum(job->squares, job->n_pieces);
 }
 
 /* Tokens in a chunk: whole blocks. */
@@ -163,24 +179,21 @@ static int64_t pack_tokens(int64_t N) {
 
 static void linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, double *squares,
                               iso_tensor dy, iso_tensor x, iso_dtype multiply_as) {
-    int64_t T = dy.dims[0], mark = iso_arena_mark(&ex->scratch);
     linear_job job = {.out = dw, .a = matrix_of(dy), .x = matrix_of(x), .accumulate = accumulate};
-    job.M = dw.dims[0], job.N = dw.dims[1], job.is_half = multiply_as == ISO_BF16;
+    job.M = dw.dims[0], job.N = dw.dims[1], job.T = dy.dims[0];
+    job.is_half = multiply_as == ISO_BF16, job.sum_squares = squares;
+    job.chunk_tokens = chunk_tokens(job.T, job.N, job.is_half);
     job.pack_rows = pack_tokens(job.N);
     cut_rows(&job);
-    job.thread_bytes = cpu_panels_words(piece_row(&job, 1), BLOCK_TOKENS, job.is_half) * 4;
-    int64_t chunk = chunk_tokens(T, job.N, job.is_half);
-    job.packed = iso_arena_take(&ex->scratch, cpu_strips_words(chunk, job.N, job.is_half), 4);
-    job.scratch = iso_arena_take(&ex->scratch, iso_exec_n_threads(ex), job.thread_bytes);
+    iso_stage stage = {.op = ISO_OP_LINEAR_BWD_WEIGHT, .n_multiply = job.n_pieces};
+    stage.pack = pack_tokens_piece, stage.multiply = weight_piece, stage.after = sum_squares;
+    stage.n_rounds = cpu_ceil_div(job.T, job.chunk_tokens);
+    stage.n_pack = cpu_ceil_div(job.chunk_tokens, job.pack_rows);
+    stage.packed_bytes = cpu_strips_words(job.chunk_tokens, job.N, job.is_half) * 4;
+    stage.thread_bytes = cpu_panels_words(piece_row(&job, 1), BLOCK_TOKENS, job.is_half) * 4;
+    iso_stage_begin(ex);
     job.squares = iso_arena_take(&ex->scratch, job.n_pieces, sizeof *job.squares);
-    for (; !ex->measuring && job.first_token < T; job.first_token += chunk) {
-        job.n_tokens = cpu_min(chunk, T - job.first_token);
-        job.is_last = job.first_token + job.n_tokens == T;
-        iso_exec_pieces(ex, cpu_ceil_div(job.n_tokens, job.pack_rows), pack_tokens_piece, &job);
-        iso_exec_pieces(ex, job.n_pieces, weight_piece, &job);
-    }
-    if (!ex->measuring) *squares = cpu_sum(job.squares, job.n_pieces);
-    iso_arena_rewind(&ex->scratch, mark);
+    iso_stage_add(ex, &stage, &job, sizeof job);
 }
 
 void ISO_ISA_NAME(iso_cpu_linear_init)(iso_kernels *kernels) {
