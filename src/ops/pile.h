@@ -1,7 +1,8 @@
 /* pile.h - gradients of weights that are done together (ops.h, iso_exec_pile), from inside: for
  * kernels.
  *
- * Owns: the order of their pieces, the memory that these pack into. Does not own: what a piece does.
+ * Owns: the order of their pieces, the memory that these pack into. Does not own: what a piece
+ * does.
  *
  * Why: the gradient of a weight is cut into few pieces, as each reads all of x, so at its end one
  * thread waits for the other: a tenth of the time on two threads. In a pile what the next one packs
@@ -33,7 +34,7 @@ typedef void (*iso_turn_fn)(const void *job, const iso_turn *turn);
 typedef struct iso_stage {
     iso_turn_fn pack; /* NULL: nothing is packed for others; then n_rounds is 1 */
     iso_turn_fn multiply;
-    void (*after)(const void *job); /* on one thread, when the pile is done; NULL: nothing */
+    void (*after)(const void *job);       /* on one thread, when the pile is done; NULL: nothing */
     int64_t n_rounds, n_pack, n_multiply; /* pieces in each round */
     int64_t packed_bytes, thread_bytes;
     iso_op op; /* the wrapper's */
