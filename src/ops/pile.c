@@ -41,7 +41,7 @@ static void run_region(iso_exec *exec) {
 }
 
 /* packed: where rounds pack, in turn. */
-static void run_regions(iso_exec *exec, char *const packed[2]) {
+static void run_regions(iso_exec *exec, float *const packed[2]) {
     struct iso_pile *pile = exec->pile;
     int64_t n_rounds = 0;
     for (int i = 0; i < pile->n_stages; i++) {
@@ -87,7 +87,7 @@ static void run(iso_exec *exec) {
         if (stage->pack) n_rounds += stage->n_rounds;
         pile->time_ns[i] = 0;
     }
-    char *packed[2];
+    float *packed[2];
     packed[0] = packed[1] = iso_arena_take(&exec->scratch, 1, packed_bytes);
     if (n_rounds > 1) packed[1] = iso_arena_take(&exec->scratch, 1, packed_bytes);
     pile->scratch = iso_arena_take(&exec->scratch, iso_exec_n_threads(exec), pile->thread_bytes);

@@ -25,8 +25,8 @@
 /* One piece of a stage. */
 typedef struct iso_turn {
     int64_t i_round, i_piece;
-    char *packed;  /* packed_bytes: of the round */
-    char *scratch; /* thread_bytes: of the thread, for this piece */
+    float *packed; /* packed_bytes: of the round */
+    void *scratch; /* thread_bytes: of the thread, for this piece */
 } iso_turn;
 
 typedef void (*iso_turn_fn)(const void *job, const iso_turn *turn);
@@ -46,7 +46,7 @@ typedef struct iso_share {
     int i_stage;
     iso_turn_fn fn;
     int64_t i_round, first, n; /* pieces [first, first + n) of the region */
-    char *packed;
+    float *packed;
 } iso_share;
 
 struct iso_pile {

@@ -117,7 +117,7 @@ static void pack_tokens_piece(const void *ctx, const iso_turn *turn) {
     int64_t first = token % BLOCK_TOKENS, start = token - first;
     int64_t n = cpu_min(BLOCK_TOKENS, n_tokens - start);
     if (token >= n_tokens) return; /* the last round has fewer */
-    float *packed = (float *)turn->packed + cpu_strips_words(start, job->N, job->is_half);
+    float *packed = turn->packed + cpu_strips_words(start, job->N, job->is_half);
     cpu_pack_rows(packed, job->is_half, &job->x, turn->i_round * job->chunk_tokens + start, n,
                   job->N, first, cpu_min(n, first + job->pack_rows));
 }
@@ -130,7 +130,7 @@ static int64_t piece_row(const linear_job *job, int64_t i) {
 
 static void weight_piece(const void *ctx, const iso_turn *turn) {
     const linear_job *job = ctx;
-    const float *packed = (const float *)turn->packed;
+    const float *packed = turn->packed;
     int64_t n_tokens = round_tokens(job, turn->i_round);
     int64_t first_token = turn->i_round * job->chunk_tokens;
     int64_t row = piece_row(job, turn->i_piece), at = row * job->N;
