@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 WERROR ?= OFF
 
 # The tests in which several threads run.
-TSAN_TESTS ?= threads|invariants
+TSAN_TESTS ?= threads|invariants|chain
 
 # Dozens of trainings one after the other: minutes under ASan, and each of their steps is in other tests.
 # `make asan ASAN_LEAVES_OUT=none` runs them, too.

@@ -13,10 +13,11 @@
  * sequentially consistent, so one of the two sees the other and no wake-up is lost; (I3) everything
  * is atomic or ordered by an atomic: ThreadSanitizer sees it all.
  *
- * Waiting: a short spin, because the next job usually comes within microseconds, then a futex,
- * because the processor may belong to someone else (on a shared machine one busy neighbour made a
- * step 3.4 times slower with pure spinning, 1.9 with sleeping). With more threads than processors
- * spinning would only keep the others from running: none then.
+ * Waiting: a short spin, because the next job usually comes within microseconds and a sleeper needs
+ * 50 of them and more to come back (docs/decisions/0019), then a futex, because the processor may
+ * belong to someone else (on a shared machine one busy neighbour made a step 3.4 times slower with
+ * pure spinning, 1.9 with sleeping). With more threads than processors spinning would only keep the
+ * others from running: none then.
  */
 #include "base/threads.h"
 

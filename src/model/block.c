@@ -61,6 +61,7 @@ void iso_attention_block_bwd(iso_model *model, int64_t layer, iso_tensor x, int6
                        iso_model_vec(model, acts->rstd1, T));
     iso_exec_flush(ex);
     iso_exec_pile(ex);
+    /* the smaller one last: its end is shorter */
     iso_model_bwd_weight(model, ISO_FIELD_Q, layer, d_qkv, norm, ISO_COMPONENT_ATTENTION);
     iso_model_bwd_weight(model, ISO_FIELD_O, layer, d, attended, ISO_COMPONENT_ATTENTION);
     iso_exec_flush(ex);

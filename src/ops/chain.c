@@ -46,20 +46,9 @@ static void block_piece(void *ctx, int64_t i_piece, int i_thread) {
         step.i_link = i;
         chain->links[i].rows(chain->links[i].job, &step);
         int64_t end_ns = iso_clock_ns();
-        atomic_fetch_add(&chain->time_ns[i], end_ns - start_ns);
+        atomic_fetch_add(&chain->times[i].ns, end_ns - start_ns);
         start_ns = end_ns;
     }
-}
-
-/* The time of all is shared out by what each link took on its threads. */
-static void count_time(iso_exec *exec, int64_t run_ns) {
-    struct iso_chain *chain = exec->chain;
-    int64_t sum = 1;
-    for (int i = 0; i < chain->n_links; i++) sum += chain->time_ns[i];
-    for (int i = 0; i < chain->n_links; i++)
-        exec->counters->time_ns[chain->links[i].op] +=
-            (int64_t)((double)run_ns * (double)chain->time_ns[i] / (double)sum);
-    exec->shared_ns += run_ns;
 }
 
 static void run(iso_exec *exec) {
@@ -69,14 +58,16 @@ static void run(iso_exec *exec) {
     chain->is_open = false;
     for (int i = 0; i < chain->n_links; i++) {
         chain->first_prepare[i + 1] = chain->first_prepare[i] + chain->links[i].n_prepare;
-        chain->time_ns[i] = 0;
+        chain->times[i].op = chain->links[i].op, chain->times[i].ns = 0;
     }
     if (!exec->measuring && chain->n_links > 0) {
         iso_exec_pieces(exec, chain->first_prepare[chain->n_links], prepare_piece, exec);
         iso_exec_pieces(exec, n_blocks_of(&chain->links[0]), block_piece, exec);
         for (int i = 0; i < chain->n_links; i++)
             if (chain->links[i].after) chain->links[i].after(chain->links[i].job);
-        if (was_open) count_time(exec, iso_clock_ns() - start_ns);
+        int64_t run_ns = iso_clock_ns() - start_ns;
+        if (was_open) iso_exec_share_time(exec, run_ns, chain->times, chain->n_links);
+        if (was_open) chain->run_ns += run_ns;
     }
     if (chain->n_links > 0) iso_arena_rewind(&exec->scratch, chain->mark);
     chain->n_links = 0, chain->packed_bytes = 0;
@@ -84,14 +75,14 @@ static void run(iso_exec *exec) {
 }
 
 void iso_exec_chain(iso_exec *exec) {
+    ISO_ASSERT(!exec->pile->is_open);
     exec->chain->is_open = true;
 }
 
-void iso_exec_flush(iso_exec *exec) {
+void iso_chain_flush(iso_exec *exec) {
     run(exec);
     exec->chain->is_open = false;
-    iso_pile_flush(exec);
-    exec->shared_ns = 0; /* no operation's wrapper has measured it */
+    exec->chain->run_ns = 0; /* no operation's wrapper has measured it */
 }
 
 void iso_link_begin(iso_exec *exec, int64_t n_bytes, bool by_expert) {

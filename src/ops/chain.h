@@ -73,7 +73,8 @@ struct iso_chain {
     int64_t packed_bytes; /* of weights, for all threads to read */
     iso_link links[ISO_CHAIN_LINKS];
     int64_t first_prepare[ISO_CHAIN_LINKS + 1];
-    _Atomic(int64_t) time_ns[ISO_CHAIN_LINKS]; /* of all threads */
+    iso_op_time times[ISO_CHAIN_LINKS]; /* of all threads */
+    int64_t run_ns;                     /* since the last operation ended: not its own */
 };
 
 /* Before a kernel takes scratch, in dry runs too, which cut a chain where a real run does. If it
@@ -87,5 +88,7 @@ void iso_link_add(iso_exec *exec, const iso_link *link, const void *job, size_t 
 /* What a link that fetches should fetch meanwhile, at most n_most regions: what the links after it
  * touch first, up to the next one that fetches; those before it, of the thread's next block. */
 int iso_chain_ahead(const iso_step *step, iso_region *regions, int n_most);
+/* Runs what is there and closes the chain. */
+void iso_chain_flush(iso_exec *exec);
 
 #endif

@@ -89,7 +89,7 @@ iso_status iso_exec_create(iso_exec *out, const char *backend, iso_dtype dtype, 
     out->pile = aligned_alloc(ISO_ALIGN_BYTES, sizeof *out->pile);
     if (!kernels || !out->chain || !out->pile) {
         iso_exec_release(out);
-        return iso_fail(ISO_ERR_MEMORY, "cannot allocate the table of kernels");
+        return iso_fail(ISO_ERR_MEMORY, "cannot allocate what operations run on");
     }
     memset(out->chain, 0, sizeof *out->chain);
     memset(out->pile, 0, sizeof *out->pile);
@@ -136,8 +136,21 @@ static void run_pieces(const iso_exec *exec, int64_t n_pieces, iso_piece_fn fn, 
 
 void iso_exec_pieces(const iso_exec *exec, int64_t n_pieces, iso_piece_fn fn, void *ctx) {
     /* they hold back what should have been done before */
-    ISO_ASSERT(!exec->chain->is_open && (!exec->pile->is_open || exec->pile->n_stages > 0));
+    ISO_ASSERT(!exec->chain->is_open && !exec->pile->is_open);
     run_pieces(exec, n_pieces, fn, ctx);
+}
+
+void iso_exec_flush(iso_exec *exec) {
+    iso_chain_flush(exec);
+    iso_pile_flush(exec);
+}
+
+void iso_exec_share_time(iso_exec *exec, int64_t run_ns, const iso_op_time *times, int n) {
+    int64_t sum = 1;
+    for (int i = 0; i < n; i++) sum += times[i].ns;
+    for (int i = 0; i < n; i++)
+        exec->counters->time_ns[times[i].op] +=
+            (int64_t)((double)run_ns * (double)times[i].ns / (double)sum);
 }
 
 int iso_exec_n_threads(const iso_exec *exec) {

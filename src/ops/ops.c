@@ -1,6 +1,7 @@
 #include "ops/ops.h"
 
 #include "base/clock.h"
+#include "ops/chain.h"
 
 static const char *const op_names[ISO_OP_N] = {
     "embed_fwd",
@@ -41,8 +42,8 @@ static int64_t bytes(const iso_tensor *t) {
 /* n_bytes: every operand read or written once, what is added to twice. */
 static void op_end(iso_exec *ex, iso_op op, int64_t start_ns, int64_t n_bytes) {
     ex->counters->calls[op]++;
-    ex->counters->time_ns[op] += iso_clock_ns() - start_ns - ex->shared_ns;
-    ex->shared_ns = 0;
+    ex->counters->time_ns[op] += iso_clock_ns() - start_ns - ex->chain->run_ns;
+    ex->chain->run_ns = 0;
     if (ex->is_aside && ex->beside.fn) /* counted by iso_exec_join */
         ex->beside.op = op, ex->beside.n_bytes = n_bytes;
     else

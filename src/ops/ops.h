@@ -101,7 +101,6 @@ typedef struct iso_exec {
     iso_counters *counters;  /* borrowed, never NULL */
     struct iso_chain *chain; /* chain.h */
     struct iso_pile *pile;   /* pile.h */
-    int64_t shared_ns;       /* of an operation's time: shared out to others already */
     bool is_aside;           /* the next operation, or this one */
     iso_beside beside;
 } iso_exec;
@@ -133,8 +132,9 @@ int iso_exec_n_threads(const iso_exec *exec);
  * bits are the same. All operations of a chain have the same rows; one by expert begins with a
  * grouped product. A chain that is open stays open. */
 void iso_exec_chain(iso_exec *exec);
-/* Gradients of weights from here to iso_exec_flush may be done together, in any order; nothing else
- * comes between. The bits are the same. */
+/* Gradients of weights from here to iso_exec_flush, eight at most and each another's, may be done
+ * together, in any order; nothing else comes between. dw and *squares are set by the flush; till
+ * then what they are made of, the routing, too, is left alone. The bits are the same. */
 void iso_exec_pile(iso_exec *exec);
 void iso_exec_flush(iso_exec *exec);
 
@@ -147,6 +147,14 @@ void iso_exec_flush(iso_exec *exec);
 void iso_exec_aside(iso_exec *exec);
 void iso_exec_join(iso_exec *exec);
 
+/* What some operations took that were done together, on all threads. */
+typedef struct iso_op_time {
+    iso_op op;
+    _Atomic(int64_t) ns;
+} iso_op_time;
+
+/* For kernels. Counts run_ns as the time of n operations, by their shares in it. */
+void iso_exec_share_time(iso_exec *exec, int64_t run_ns, const iso_op_time *times, int n);
 /* For kernels. Runs fn over n numbers, or has it run beside. */
 void iso_exec_numbers(iso_exec *exec, int64_t n, const float *const streams[ISO_BESIDE_STREAMS],
                       iso_numbers_fn fn, const void *job, size_t job_bytes);

@@ -4,6 +4,7 @@
 #include "ops/pile.h"
 
 #include "base/clock.h"
+#include "ops/chain.h"
 
 #include <string.h>
 
@@ -21,7 +22,7 @@ static void share_piece(void *ctx, int64_t i_piece, int i_thread) {
                      .scratch = pile->scratch + i_thread * pile->thread_bytes};
     int64_t start_ns = iso_clock_ns();
     share->fn(pile->stages[share->i_stage].job, &turn);
-    atomic_fetch_add(&pile->time_ns[share->i_stage], iso_clock_ns() - start_ns);
+    atomic_fetch_add(&pile->times[share->i_stage].ns, iso_clock_ns() - start_ns);
 }
 
 static void add_share(struct iso_pile *pile, iso_share share) {
@@ -64,20 +65,11 @@ static void run_regions(iso_exec *exec, float *const packed[2]) {
     run_region(exec);
 }
 
-/* The time of all is shared out by what each stage took on its threads. */
-static void count_time(iso_exec *exec, int64_t run_ns) {
-    const struct iso_pile *pile = exec->pile;
-    int64_t sum = 1;
-    for (int i = 0; i < pile->n_stages; i++) sum += pile->time_ns[i];
-    for (int i = 0; i < pile->n_stages; i++)
-        exec->counters->time_ns[pile->stages[i].op] +=
-            (int64_t)((double)run_ns * (double)pile->time_ns[i] / (double)sum);
-    exec->shared_ns += run_ns;
-}
-
 static void run(iso_exec *exec) {
     struct iso_pile *pile = exec->pile;
     int64_t packed_bytes = 0, n_rounds = 0, start_ns = iso_clock_ns();
+    bool was_open = pile->is_open;
+    pile->is_open = false;
     if (pile->n_stages == 0) return;
     pile->thread_bytes = 0;
     for (int i = 0; i < pile->n_stages; i++) {
@@ -85,7 +77,7 @@ static void run(iso_exec *exec) {
         packed_bytes = max(packed_bytes, stage->packed_bytes);
         pile->thread_bytes = max(pile->thread_bytes, stage->thread_bytes);
         if (stage->pack) n_rounds += stage->n_rounds;
-        pile->time_ns[i] = 0;
+        pile->times[i].op = stage->op, pile->times[i].ns = 0;
     }
     float *packed[2];
     packed[0] = packed[1] = iso_arena_take(&exec->scratch, 1, packed_bytes);
@@ -95,19 +87,20 @@ static void run(iso_exec *exec) {
         run_regions(exec, packed);
         for (int i = 0; i < pile->n_stages; i++)
             if (pile->stages[i].after) pile->stages[i].after(pile->stages[i].job);
-        if (pile->is_open) count_time(exec, iso_clock_ns() - start_ns);
+        if (was_open)
+            iso_exec_share_time(exec, iso_clock_ns() - start_ns, pile->times, pile->n_stages);
     }
     iso_arena_rewind(&exec->scratch, pile->mark);
     pile->n_stages = 0;
 }
 
 void iso_exec_pile(iso_exec *exec) {
+    ISO_ASSERT(!exec->chain->is_open && !exec->pile->is_open);
     exec->pile->is_open = true;
 }
 
 void iso_pile_flush(iso_exec *exec) {
     run(exec);
-    exec->pile->is_open = false;
 }
 
 void iso_stage_begin(iso_exec *exec) {

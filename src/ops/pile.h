@@ -34,8 +34,9 @@ typedef void (*iso_turn_fn)(const void *job, const iso_turn *turn);
 typedef struct iso_stage {
     iso_turn_fn pack; /* NULL: nothing is packed for others; then n_rounds is 1 */
     iso_turn_fn multiply;
-    void (*after)(const void *job);       /* on one thread, when the pile is done; NULL: nothing */
-    int64_t n_rounds, n_pack, n_multiply; /* pieces in each round */
+    void (*after)(const void *job); /* on one thread, when the pile is done; NULL: nothing */
+    int64_t n_rounds;
+    int64_t n_pack, n_multiply; /* pieces in each round */
     int64_t packed_bytes, thread_bytes;
     iso_op op; /* the wrapper's */
     _Alignas(ISO_ALIGN_BYTES) char job[ISO_STAGE_BYTES];
@@ -54,12 +55,12 @@ struct iso_pile {
     int n_stages;
     int64_t mark; /* where their scratch starts */
     iso_stage stages[ISO_PILE_STAGES];
-    _Atomic(int64_t) time_ns[ISO_PILE_STAGES]; /* of all threads */
+    iso_op_time times[ISO_PILE_STAGES]; /* of all threads */
     char *scratch;
     int64_t thread_bytes;
     /* The region that runs. */
     int n_shares;
-    iso_share shares[ISO_PILE_STAGES + 2];
+    iso_share shares[ISO_PILE_STAGES]; /* most: one that multiplies, all that pack nothing */
 };
 
 /* Before a kernel takes scratch for its stage, in dry runs too; it is given back when the pile has

@@ -2,9 +2,9 @@
  *
  * Owns: how they are cut. By work: a piece is a block of rows of one expert, or, of the weight
  * gradient, some rows or columns of one expert's dw, fewer the more tokens the expert has; from the
- * offsets alone. Large pieces come first, so that the small rests fill up the threads at the end. A
- * piece packs its expert's weights for itself, into scratch that stays in its thread's cache. Rows
- * "by token" are read where they lie.
+ * offsets alone. Large pieces of a product come first, so that the small rests fill up the threads
+ * at the end. A piece packs its expert's weights for itself, into scratch that stays in its
+ * thread's cache. Rows "by token" are read where they lie.
  */
 #include "ops/cpu/panel.h"
 #include "ops/pile.h"

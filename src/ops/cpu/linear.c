@@ -2,8 +2,8 @@
  *
  * Owns: how products are cut. Weights are packed first, all threads together; then a piece is a
  * block of rows of the output, which reads all of the packed weights and nothing else of anybody's.
- * The weight gradient has tokens as its inner dimension: they come in chunks, of which x is packed
- * by all threads together and a piece is some rows of dw.
+ * The weight gradient has tokens as its inner dimension: they come in rounds (ops/pile.h), of which
+ * x is packed by all threads together and a piece is some rows of dw.
  *
  * Weights are floats, whatever they are multiplied as: rounding them to bf16 is part of packing
  * them, so no other copy of them exists.
@@ -15,7 +15,7 @@
 #define PACK_ROWS    64    /* the same, of what is packed row by row; even */
 #define PACK_NUMBERS 16384 /* in a piece of x, or more: less isn't worth handing out */
 #define BLOCK_TOKENS 512   /* a strip of x and a panel of dy should stay in the first two caches */
-#define CHUNK_BYTES  ((int64_t)4 << 20) /* of x packed at a time: it should stay in the last one */
+#define ROUND_BYTES  ((int64_t)4 << 20) /* of x packed at a time: it should stay in the last one */
 
 typedef struct linear_job {
     iso_tensor out, base;
@@ -24,7 +24,7 @@ typedef struct linear_job {
     float *packed;
     char *scratch; /* thread_bytes for each thread */
     int64_t thread_bytes, M, N, K;
-    int64_t T, chunk_tokens, pack_rows; /* of the weight gradient */
+    int64_t T, round_tokens, pack_rows; /* of the weight gradient */
     int64_t n_panels, n_pieces;         /* of its rows */
     double *squares, *sum_squares;      /* of each of these pieces; of all */
     bool is_half, is_transposed, accumulate;
@@ -105,20 +105,20 @@ static void linear_bwd_input(iso_exec *ex, iso_tensor dx, bool accumulate, iso_t
     run_product(ex, &job, ISO_OP_LINEAR_BWD_INPUT);
 }
 
-/* Tokens of a round: all of its chunk, or what is left. */
-static int64_t round_tokens(const linear_job *job, int64_t i_round) {
-    return cpu_min(job->chunk_tokens, job->T - i_round * job->chunk_tokens);
+/* The last round has fewer. */
+static int64_t tokens_of_round(const linear_job *job, int64_t i_round) {
+    return cpu_min(job->round_tokens, job->T - i_round * job->round_tokens);
 }
 
 /* Some tokens of x, which is packed in blocks of BLOCK_TOKENS. */
 static void pack_tokens_piece(const void *ctx, const iso_turn *turn) {
     const linear_job *job = ctx;
-    int64_t token = turn->i_piece * job->pack_rows, n_tokens = round_tokens(job, turn->i_round);
+    int64_t token = turn->i_piece * job->pack_rows, n_tokens = tokens_of_round(job, turn->i_round);
     int64_t first = token % BLOCK_TOKENS, start = token - first;
     int64_t n = cpu_min(BLOCK_TOKENS, n_tokens - start);
-    if (token >= n_tokens) return; /* the last round has fewer */
+    if (token >= n_tokens) return;
     float *packed = turn->packed + cpu_strips_words(start, job->N, job->is_half);
-    cpu_pack_rows(packed, job->is_half, &job->x, turn->i_round * job->chunk_tokens + start, n,
+    cpu_pack_rows(packed, job->is_half, &job->x, turn->i_round * job->round_tokens + start, n,
                   job->N, first, cpu_min(n, first + job->pack_rows));
 }
 
@@ -131,8 +131,8 @@ static int64_t piece_row(const linear_job *job, int64_t i) {
 static void weight_piece(const void *ctx, const iso_turn *turn) {
     const linear_job *job = ctx;
     const float *packed = turn->packed;
-    int64_t n_tokens = round_tokens(job, turn->i_round);
-    int64_t first_token = turn->i_round * job->chunk_tokens;
+    int64_t n_tokens = tokens_of_round(job, turn->i_round);
+    int64_t first_token = turn->i_round * job->round_tokens;
     int64_t row = piece_row(job, turn->i_piece), at = row * job->N;
     cpu_product p = {.M = piece_row(job, turn->i_piece + 1) - row, .N = job->N};
     p.is_half = job->is_half, p.a_in_panels = true, p.a = turn->scratch;
@@ -157,9 +157,9 @@ static void sum_squares(const void *ctx) {
     *job->sum_squares = cpu_sum(job->squares, job->n_pieces);
 }
 
-/* Tokens in a chunk: whole blocks. */
-static int64_t chunk_tokens(int64_t T, int64_t N, bool is_half) {
-    int64_t n_blocks = CHUNK_BYTES / (4 * cpu_strips_words(BLOCK_TOKENS, N, is_half));
+/* Tokens in a round: whole blocks. */
+static int64_t round_tokens(int64_t T, int64_t N, bool is_half) {
+    int64_t n_blocks = ROUND_BYTES / (4 * cpu_strips_words(BLOCK_TOKENS, N, is_half));
     return cpu_min(T, BLOCK_TOKENS * cpu_max(1, n_blocks));
 }
 
@@ -182,14 +182,14 @@ static void linear_bwd_weight(iso_exec *ex, iso_tensor dw, bool accumulate, doub
     linear_job job = {.out = dw, .a = matrix_of(dy), .x = matrix_of(x), .accumulate = accumulate};
     job.M = dw.dims[0], job.N = dw.dims[1], job.T = dy.dims[0];
     job.is_half = multiply_as == ISO_BF16, job.sum_squares = squares;
-    job.chunk_tokens = chunk_tokens(job.T, job.N, job.is_half);
+    job.round_tokens = round_tokens(job.T, job.N, job.is_half);
     job.pack_rows = pack_tokens(job.N);
     cut_rows(&job);
     iso_stage stage = {.op = ISO_OP_LINEAR_BWD_WEIGHT, .n_multiply = job.n_pieces};
     stage.pack = pack_tokens_piece, stage.multiply = weight_piece, stage.after = sum_squares;
-    stage.n_rounds = cpu_ceil_div(job.T, job.chunk_tokens);
-    stage.n_pack = cpu_ceil_div(job.chunk_tokens, job.pack_rows);
-    stage.packed_bytes = cpu_strips_words(job.chunk_tokens, job.N, job.is_half) * 4;
+    stage.n_rounds = cpu_ceil_div(job.T, job.round_tokens);
+    stage.n_pack = cpu_ceil_div(job.round_tokens, job.pack_rows);
+    stage.packed_bytes = cpu_strips_words(job.round_tokens, job.N, job.is_half) * 4;
     stage.thread_bytes = cpu_panels_words(piece_row(&job, 1), BLOCK_TOKENS, job.is_half) * 4;
     iso_stage_begin(ex);
     job.squares = iso_arena_take(&ex->scratch, job.n_pieces, sizeof *job.squares);
