@@ -39,7 +39,7 @@ typedef struct tile {
     const float *base;
     int64_t c_ld, n_rows, n_last; /* n_last: columns in the last register */
     int64_t next_tile;            /* rows from here to its */
-    stream ahead, next_b;
+    stream fetched;
 } tile;
 
 /* acc + a b: a a word of A for all lanes */
@@ -88,25 +88,23 @@ VEC_INLINE void prefetch_tile(const tile *t, int r, int n_regs, bool c_is_half) 
     if (r < t->n_rows)
         for (int i = 0; i < n_regs * VEC_BYTES / (c_is_half ? 2 : 1); i += 64)
             __builtin_prefetch(t->c + r * row_bytes + i, 1);
-    if (!c_is_half && t->base && r < t->n_rows)
+    if (!c_is_half && t->base && (const char *)t->base != t->c && r < t->n_rows)
         for (int v = 0; v < n_regs; v++) __builtin_prefetch(t->base + r * t->c_ld + v * VEC_LANES);
     __builtin_prefetch(t->rows[r + t->next_tile]);
     __builtin_prefetch(t->rows[r + t->next_tile] + 64);
 }
 
-VEC_INLINE void fetch_step(stream *s) {
-    __builtin_prefetch(s->at, 0, 2);
-    s->at += s->step;
-}
-
-/* Constant arguments but for the tile: inlined once for each choice. */
+/* Constant arguments but for the tile: inlined once for each choice. The loop is written for the 14
+ * registers there are for addresses: one more, and each step moves some from vector registers, in
+ * cycles of the multiply-adds (6 % of a product on Zen 4, docs/speed.md). */
 UNCHECKED VEC_INLINE void run_tile(const tile *t, int n_regs, bool is_half, bool c_is_half) {
     vec acc[PANEL_ROWS][PANEL_REGS], col[PANEL_REGS];
     const char *rows[PANEL_ROWS];
     const float *b = t->b;
-    int64_t n_words = t->n_words - t->has_tail, at = 0, step = t->step_bytes;
-    stream ahead = t->ahead, next_b = t->next_b;
+    int64_t at = 0, step = t->step_bytes;
+    stream fetched = t->fetched;
     const int b_step = n_regs * VEC_LANES;
+    const float *b_end = b + (t->n_words - t->has_tail) * b_step;
 #pragma GCC unroll 8
     for (int r = 0; r < PANEL_ROWS; r++) {
         rows[r] = t->rows[r];
@@ -114,9 +112,9 @@ UNCHECKED VEC_INLINE void run_tile(const tile *t, int n_regs, bool is_half, bool
 #pragma GCC unroll 3
         for (int v = 0; v < n_regs; v++) acc[r][v] = (vec){0};
     }
-    for (int64_t k = 0; k < n_words; k++, at += step, b += b_step) {
-        fetch_step(&ahead);
-        fetch_step(&next_b);
+    for (; b != b_end; at += step, b += b_step) {
+        __builtin_prefetch(fetched.at, 0, 2);
+        fetched.at += fetched.step;
 #pragma GCC unroll 3
         for (int v = 0; v < n_regs; v++) {
             __builtin_prefetch(b + AHEAD * b_step + v * VEC_LANES);
@@ -190,7 +188,7 @@ typedef struct fetch {
 
 static fetch fetch_of(const cpu_product *p, bool has_beside) {
     int64_t n_tiles = cpu_n_strips(p->N) * cpu_ceil_div(p->M, PANEL_ROWS), n_bytes = 0;
-    if (has_beside) n_tiles = cpu_max(1, n_tiles / 2);
+    n_tiles = n_tiles * (has_beside ? 1 : 5) / 8; /* turn_of */
     for (int i = 0; i < CPU_AHEAD; i++) n_bytes += p->ahead[i].row_bytes * p->ahead[i].n_rows;
     return (fetch){.region = p->ahead,
                    .end = p->ahead + CPU_AHEAD,
@@ -199,7 +197,7 @@ static fetch fetch_of(const cpu_product *p, bool has_beside) {
 
 /* The next bytes to fetch: a run of them goes to the tile, whole rows of an index at once. */
 static void fetch_some(fetch *f, tile *t) {
-    t->ahead = stream_of(t->rows[0], 0, t->n_words);
+    t->fetched = stream_of(t->rows[0], 0, t->n_words);
     for (int64_t n = f->n_bytes; n > 0 && f->region < f->end;) {
         const iso_region *r = f->region;
         if (f->row == r->n_rows) {
@@ -209,7 +207,7 @@ static void fetch_some(fetch *f, tile *t) {
         }
         if (!r->index) {
             int64_t n_all = r->n_rows * r->row_bytes, some = cpu_min(n, n_all - f->at);
-            t->ahead = stream_of((const char *)r->data + f->at, some, t->n_words);
+            t->fetched = stream_of((const char *)r->data + f->at, some, t->n_words);
             f->at += some;
             if (f->at == n_all) f->row = r->n_rows;
             return;
@@ -259,12 +257,13 @@ static numbers claim_numbers(const cpu_product *p) {
 /* Tile i of n_tiles, an even one, fetches its share of what is done after this strip. */
 static void fetch_numbers(const numbers *beside, tile *t, int64_t i, int64_t n_tiles) {
     int64_t n_parts = tiles_per_stream(n_tiles), i_stream = i / 2 / cpu_max(1, n_parts);
-    t->ahead = stream_of(t->rows[0], 0, t->n_words);
+    t->fetched = stream_of(t->rows[0], 0, t->n_words);
     if (n_parts == 0 || i_stream >= ISO_BESIDE_STREAMS) return;
     int64_t n = cpu_min(beside->n_strip, beside->end - beside->fetched);
     int64_t share = cpu_ceil_div(n, n_parts * LINE_NUMBERS) * LINE_NUMBERS;
     const float *from = beside->work->streams[i_stream] + beside->fetched;
-    t->ahead = stream_of(from + i / 2 % n_parts * share, share * (int64_t)sizeof *from, t->n_words);
+    t->fetched =
+        stream_of(from + i / 2 % n_parts * share, share * (int64_t)sizeof *from, t->n_words);
 }
 
 static void do_numbers(numbers *beside, int64_t end) {
@@ -281,10 +280,20 @@ static void end_strip(numbers *beside, int64_t i_strip) {
     if ((i_strip + 1) % STRIPS_BESIDE == 0) do_numbers(beside, beside->fetched);
 }
 
-/* Tile i of n fetches its share of the next strip of B. */
+/* What a tile fetches, one thing each: of eight tiles three the next strip, four work beside if
+ * there is some, the rest what the product names. */
+typedef enum turn { FETCH_STRIP, FETCH_NUMBERS, FETCH_AHEAD } turn;
+
+static turn turn_of(int64_t i_tile, bool has_beside) {
+    if (i_tile % 2 == 0) return has_beside ? FETCH_NUMBERS : FETCH_AHEAD;
+    return i_tile % 8 == 7 ? FETCH_AHEAD : FETCH_STRIP;
+}
+
+/* Tile i of n, one whose turn it is, fetches its share of the next strip of B. */
 static void fetch_strip(tile *t, const float *strip, int64_t width, int64_t i, int64_t n) {
-    int64_t share = cpu_ceil_div(width * t->n_words * 4, n * 64) * 64;
-    t->next_b = stream_of((const char *)strip + i * share, share, t->n_words);
+    int64_t n_turns = n / 2 - n / 8,
+            share = cpu_ceil_div(width * t->n_words * 4, n_turns * 64) * 64;
+    t->fetched = stream_of((const char *)strip + (i / 2 - i / 8) * share, share, t->n_words);
 }
 
 /* Rows [first, first + n) of C: strip by strip, so that each is in the cache for all tiles. */
@@ -312,11 +321,17 @@ static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64
             t.next_tile = i + PANEL_ROWS < n ? PANEL_ROWS : 0;
             t.c = (char *)p->c + at * (p->c_is_half ? 2 : 4);
             t.base = p->base ? p->base + at : NULL;
-            if (beside->work && i_tile % 2 == 0)
+            switch (turn_of(i_tile, beside->work != NULL)) {
+            case FETCH_NUMBERS:
                 fetch_numbers(beside, &t, i_tile, n_tiles);
-            else
+                break;
+            case FETCH_AHEAD:
                 fetch_some(ahead, &t);
-            fetch_strip(&t, next ? next : t.b, next ? next_width : 0, i_tile, n_tiles);
+                break;
+            case FETCH_STRIP:
+                fetch_strip(&t, next ? next : t.b, next ? next_width : 0, i_tile, n_tiles);
+                break;
+            }
             run(&t, (end - col) / VEC_LANES);
         }
         end_strip(beside, i_strip);
