@@ -291,8 +291,8 @@ static turn turn_of(int64_t i_tile, bool has_beside) {
 
 /* Tile i of n, one whose turn it is, fetches its share of the next strip of B. */
 static void fetch_strip(tile *t, const float *strip, int64_t width, int64_t i, int64_t n) {
-    int64_t n_turns = n / 2 - n / 8,
-            share = cpu_ceil_div(width * t->n_words * 4, n_turns * 64) * 64;
+    int64_t n_turns = n / 2 - n / 8;
+    int64_t share = cpu_ceil_div(width * t->n_words * 4, n_turns * 64) * 64;
     t->fetched = stream_of((const char *)strip + (i / 2 - i / 8) * share, share, t->n_words);
 }
 
