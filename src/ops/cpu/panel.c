@@ -197,7 +197,6 @@ static fetch fetch_of(const cpu_product *p, bool has_beside) {
 
 /* The next bytes to fetch: a run of them goes to the tile, whole rows of an index at once. */
 static void fetch_some(fetch *f, tile *t) {
-    t->fetched = stream_of(t->rows[0], 0, t->n_words);
     for (int64_t n = f->n_bytes; n > 0 && f->region < f->end;) {
         const iso_region *r = f->region;
         if (f->row == r->n_rows) {
@@ -257,7 +256,6 @@ static numbers claim_numbers(const cpu_product *p) {
 /* Tile i of n_tiles, an even one, fetches its share of what is done after this strip. */
 static void fetch_numbers(const numbers *beside, tile *t, int64_t i, int64_t n_tiles) {
     int64_t n_parts = tiles_per_stream(n_tiles), i_stream = i / 2 / cpu_max(1, n_parts);
-    t->fetched = stream_of(t->rows[0], 0, t->n_words);
     if (n_parts == 0 || i_stream >= ISO_BESIDE_STREAMS) return;
     int64_t n = cpu_min(beside->n_strip, beside->end - beside->fetched);
     int64_t share = cpu_ceil_div(n, n_parts * LINE_NUMBERS) * LINE_NUMBERS;
@@ -321,6 +319,7 @@ static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64
             t.next_tile = i + PANEL_ROWS < n ? PANEL_ROWS : 0;
             t.c = (char *)p->c + at * (p->c_is_half ? 2 : 4);
             t.base = p->base ? p->base + at : NULL;
+            t.fetched = (stream){t.rows[0], 0}; /* if there is nothing */
             switch (turn_of(i_tile, beside->work != NULL)) {
             case FETCH_NUMBERS:
                 fetch_numbers(beside, &t, i_tile, n_tiles);
@@ -329,7 +328,7 @@ static void multiply_rows(const cpu_product *p, run_fn run, int64_t first, int64
                 fetch_some(ahead, &t);
                 break;
             case FETCH_STRIP:
-                fetch_strip(&t, next ? next : t.b, next ? next_width : 0, i_tile, n_tiles);
+                if (next) fetch_strip(&t, next, next_width, i_tile, n_tiles);
                 break;
             }
             run(&t, (end - col) / VEC_LANES);
